@@ -1,0 +1,1 @@
+"""What both stages know: audio, manifests, the waveform store, augmentation, front ends, encoders, metrics, tracking."""

@@ -1,0 +1,1 @@
+"""Reading, resampling and judging waveforms."""

@@ -1,0 +1,127 @@
+"""The command line of a package: a table of commands, typed functions behind them, one sentence for a mistake.
+
+A command is a typed function whose docstring is its ``--help`` (jsonargparse). It returns its figures as a dictionary, which is
+printed as one JSON object in the last line of standard output. Everything else goes to standard error.
+"""
+
+import importlib
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of a package.
+
+    Attributes:
+        target: ``module:function``, imported only when the command is called, since importing torch takes seconds.
+        summary: one line for the package's ``--help``.
+        parses_itself: the function takes the list of arguments, as LightningCLI does, in place of typed parameters.
+    """
+
+    target: str
+    summary: str
+    parses_itself: bool = False
+
+    def load(self) -> Callable[..., Any]:
+        module, _, function = self.target.partition(":")
+        return getattr(importlib.import_module(module), function)
+
+
+Commands = Mapping[str, "Command | Commands"]
+
+
+def run(prog: str, commands: Commands, args: Sequence[str] | None = None) -> Any:
+    """Run one command and return what it returned; on a mistake print one sentence and exit non-zero.
+
+    Args:
+        prog: how the package is called, for example ``python -m common``.
+        commands: command name -> command, or a table of sub-commands.
+        args: arguments after the program's name; those of the process by default.
+
+    Raises:
+        SystemExit: 0 after ``--help``, 1 when the work failed on the user's data, 2 when the arguments are wrong.
+    """
+    try:
+        figures = call(prog, commands, args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to go on.", file=sys.stderr)
+        raise SystemExit(130) from None
+    if isinstance(figures, dict):
+        print(json.dumps(figures, allow_nan=False), flush=True)
+    return figures
+
+
+def call(prog: str, commands: Commands, args: Sequence[str] | None = None) -> Any:
+    """As `run`, but let a `UserError` through and print no figures: for code that drives commands as a person would."""
+    rest = list(sys.argv[1:] if args is None else args)
+    table: Commands | Command = commands
+    while not isinstance(table, Command):
+        name = rest.pop(0) if rest else ""
+        if name in ("", "-h", "--help"):
+            print(_overview(prog, table))
+            raise SystemExit(0 if name else 2)
+        if name not in table:
+            _refuse(f"unknown command {name!r} of '{prog}': expected one of {', '.join(table)}.")
+        table, prog = table[name], f"{prog} {name}"
+    logging.getLogger("jsonargparse").setLevel(logging.ERROR)
+    function = table.load()
+    if table.parses_itself:
+        return function(rest)
+    return _call_typed(prog, function, rest)
+
+
+def parsing_errors() -> tuple[type[Exception], ...]:
+    """The exceptions by which a parser made with ``exit_on_error=False`` refuses its arguments."""
+    import jsonargparse
+
+    return (jsonargparse.ArgumentError,)
+
+
+def refuse_arguments(prog: str, error: Exception) -> None:
+    """End the process with exit code 2 and the parser's own words, in one sentence."""
+    _refuse(f"{prog}: {_one_sentence(error)}")
+
+
+def _call_typed(prog: str, function: Callable[..., Any], args: list[str]) -> Any:
+    import jsonargparse
+
+    parser = jsonargparse.ArgumentParser(prog=prog, description=_first_paragraph(function), exit_on_error=False)
+    parser.add_function_arguments(function, as_group=False, fail_untyped=True)
+    try:
+        config = parser.parse_args(args)
+    except parsing_errors() as error:
+        refuse_arguments(prog, error)
+    return function(**parser.instantiate_classes(config).as_dict())
+
+
+def _overview(prog: str, table: Commands) -> str:
+    width = max(len(name) for name in table)
+    lines = [f"usage: {prog} COMMAND [options]", "", "commands:"]
+    for name, entry in table.items():
+        summary = entry.summary if isinstance(entry, Command) else " | ".join(entry)
+        lines.append(f"  {name:<{width}}  {summary}")
+    return "\n".join([*lines, "", f"'{prog} COMMAND --help' explains every option."])
+
+
+def _first_paragraph(function: Callable[..., Any]) -> str:
+    return " ".join((function.__doc__ or "").strip().split("\n\n")[0].split())
+
+
+def _one_sentence(error: Exception) -> str:
+    lines = [line.strip(" \t-") for line in str(error).splitlines() if line.strip(" \t-")]
+    return " ".join(lines)
+
+
+def _refuse(text: str) -> None:
+    print(f"error: {text}", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,1 @@
+"""Dataset adapters: each yields clips, and nothing after it knows which dataset they came from."""

@@ -1,0 +1,1 @@
+"""Encoders: spectrogram to embedding."""

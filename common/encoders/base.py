@@ -1,0 +1,57 @@
+"""The Encoder interface: spectrogram to one vector per clip."""
+
+import torch
+from torch import Tensor, nn
+
+from common.described import Described
+from common.errors import UserError
+
+
+class Encoder(Described, nn.Module):
+    """Spectrogram [B, 1, F, N] to embedding [B, D].
+
+    A subclass sets ``num_features`` and writes ``feature_map``.
+
+    Attributes:
+        num_features: D.
+    """
+
+    num_features: int
+
+    def feature_map(self, spectrogram: Tensor) -> Tensor:
+        """Map spectrograms [B, 1, F, N] to features over time [B, D, N'], for heads that pool by themselves."""
+        raise NotImplementedError
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        """Map spectrograms [B, 1, F, N] to embeddings [B, D]: the feature map's mean over time."""
+        return self.feature_map(spectrogram).mean(dim=-1)
+
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """Parameters from input to output in groups of like depth, for layer-wise learning-rate decay; one group by default."""
+        return [list(self.parameters())]
+
+
+def load_weights(module: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
+    """Load ``state`` into ``module``; a key that is missing, unexpected or of another shape is refused by name.
+
+    Args:
+        module: what receives the weights.
+        state: parameter name -> tensor.
+        source: where the weights came from, for the message.
+
+    Raises:
+        UserError: naming the first keys that do not fit.
+    """
+    own = module.state_dict()
+    missing = sorted(set(own) - set(state))
+    unexpected = sorted(set(state) - set(own))
+    reshaped = [
+        f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    for what, keys in (("lacks", missing), ("has unexpected", unexpected), ("has other shapes:", reshaped)):
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise UserError(f"The weights of {source} do not fit this {type(module).__name__}: it {what} {', '.join(keys[:3])}{more}.")
+    module.load_state_dict(state)

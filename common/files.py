@@ -1,0 +1,84 @@
+"""Write files whole or not at all, and name files by their content."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from common.errors import UserError
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path``; rename it to ``path`` when the block ends without an error.
+
+    A reader therefore sees the old file or the whole new one, also after a kill. On an error the temporary file is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files that only their owner can read; a result should be as readable as any other file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` to ``path`` atomically, as UTF-8."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write ``value`` as indented JSON atomically. NaN is refused (it is not JSON): write None for a missing number."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | Path, table: pd.DataFrame) -> None:
+    """Write ``table`` without its index as CSV atomically; floats keep all digits."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def read_csv(path: str | Path, **options: Any) -> pd.DataFrame:
+    """Read a table that the user names.
+
+    Args:
+        path: CSV file; a BOM is accepted.
+        options: passed to ``pandas.read_csv``.
+
+    Raises:
+        UserError: no such file, or not a table.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"No table at {path}: expected a CSV file there; check the path.")
+    try:
+        return pd.read_csv(path, encoding="utf-8-sig", **options)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{path} is not a table that can be read ({reason}); expected a UTF-8 CSV with a header row.") from error
+
+
+def sha256_file(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """SHA-256 of a text's UTF-8 bytes, as 64 hex digits."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

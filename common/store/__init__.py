@@ -1,0 +1,1 @@
+"""The waveform store: every recording decoded, mixed to mono and resampled once."""

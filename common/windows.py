@@ -1,0 +1,42 @@
+"""How a clip of any length becomes windows of the one length that a model takes: shared by training, evaluation and export.
+
+Written in TorchScript's subset of Python, since the exported file contains these very functions.
+"""
+
+import torch
+from torch import Tensor
+
+
+def fill_index(num_samples: int, lengths: Tensor, mode: str) -> Tensor:
+    """Positions to read so that a clip of ``lengths`` samples fills ``num_samples``.
+
+    Args:
+        num_samples: samples wanted, T.
+        lengths: samples that each clip has, int64 [B], at least 1.
+        mode: "repeat" (the clip starts again at its end) or "pad" (zeros follow; their positions are -1).
+
+    Returns:
+        int64 [B, T].
+    """
+    position = torch.arange(num_samples, device=lengths.device).unsqueeze(0)
+    if mode == "repeat":
+        return position % lengths.unsqueeze(1)
+    return torch.where(position < lengths.unsqueeze(1), position, torch.full_like(position, -1))
+
+
+def fill(waveform: Tensor, lengths: Tensor, num_samples: int, mode: str) -> Tensor:
+    """Cut or fill each row of ``waveform`` [B, T] (``lengths`` int64 [B] valid samples) to [B, num_samples], see `fill_index`."""
+    index = fill_index(num_samples, lengths, mode)
+    taken = waveform.gather(1, index.clamp(min=0).expand(waveform.shape[0], num_samples))
+    return torch.where(index >= 0, taken, torch.zeros_like(taken))
+
+
+def window_starts(length: int, window: int, hop: int) -> list[int]:
+    """First samples of the windows that cover ``length`` samples: ``hop`` apart, the last one ending with the clip.
+
+    A clip no longer than one window gets the single start 0 (and is filled, see `fill`).
+    """
+    starts = [0]
+    while starts[-1] + window < length:
+        starts.append(min(starts[-1] + hop, length - window))
+    return starts

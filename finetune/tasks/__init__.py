@@ -1,0 +1,1 @@
+"""Tasks: label sets with their loss, activation, decoding rule and metrics."""

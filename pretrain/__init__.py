@@ -1,0 +1,1 @@
+"""Stage one: an encoder learns from unlabelled recordings by contrasting views of them."""
