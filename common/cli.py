@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from common.errors import UserError
 
@@ -97,6 +97,11 @@ def _call_typed(prog: str, function: Callable[..., Any], args: list[str]) -> Any
 
     parser = jsonargparse.ArgumentParser(prog=prog, description=_first_paragraph(function), exit_on_error=False)
     parser.add_function_arguments(function, as_group=False, fail_untyped=True)
+    types = get_type_hints(function)
+    for action in parser._actions:
+        if types.get(action.dest) is bool:
+            # A switch may stand alone: --strict is --strict true.
+            action.nargs, action.const = "?", True
     try:
         config = parser.parse_args(args)
     except parsing_errors() as error:
