@@ -31,7 +31,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -75,7 +75,7 @@ def read_csv(path: str | Path, **options: Any) -> pd.DataFrame:
 
 def sha256_file(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

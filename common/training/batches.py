@@ -1,0 +1,102 @@
+"""Which clips make up a batch, and where each is cropped: a function of seed, epoch and rank only.
+
+Nothing here depends on the state of a global random generator, so that a run that was killed and started again sees the same
+batches as one that was not.
+"""
+
+import os
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+def global_seed() -> int:
+    """The run's seed, as ``--seed_everything`` set it (0 where nobody did)."""
+    return int(os.environ.get("PL_GLOBAL_SEED", "0"))
+
+
+class BatchSampler(Sampler[dict[str, Tensor]]):
+    """Yields one dictionary per batch: ``row`` int64 [B], ``draw`` float64 [B, V], uniform in [0, 1), for the crops' positions.
+
+    Args:
+        num_clips: number of clips to choose from, n.
+        batch_size: clips per batch and process, B.
+        views: numbers drawn per clip, V.
+        shuffle: a new order each epoch, the last incomplete batch dropped (unless it is the only one); else rows in order,
+            all of them.
+        seed: of the order and the draws.
+        rank: this process; it takes every ``world_size``-th clip.
+        world_size: number of processes.
+        weights: float64 [n], relative chance of each row; rows are then drawn with replacement.
+    """
+
+    def __init__(
+        self,
+        num_clips: int,
+        batch_size: int,
+        views: int = 1,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        weights: Tensor | None = None,
+    ) -> None:
+        self.num_clips = num_clips
+        self.batch_size = batch_size
+        self.views = views
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.weights = weights
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches come next; Lightning calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        per_rank = self.num_clips // self.world_size
+        if self.shuffle:
+            return max(1, per_rank // self.batch_size)
+        return -(-self.num_clips // (self.batch_size * self.world_size))
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        if self.weights is not None:
+            order = torch.multinomial(self.weights, self.num_clips, replacement=True, generator=generator)
+        elif self.shuffle:
+            order = torch.randperm(self.num_clips, generator=generator)
+        else:
+            order = torch.arange(self.num_clips)
+        draws = torch.rand(self.num_clips, self.views, generator=generator, dtype=torch.float64)
+        own = order[self.rank :: self.world_size]
+        for batch in range(len(self)):
+            rows = own[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield {"row": rows, "draw": draws[rows]}
+
+
+class _AsTheyAre(Dataset[dict[str, Tensor]]):
+    """The sampler yields finished batches of row numbers: there is nothing to load here, the waveforms are gathered on the device."""
+
+    def __getitem__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return batch
+
+
+def loader(sampler: BatchSampler) -> DataLoader[dict[str, Tensor]]:
+    """A DataLoader of row numbers in this process: worker processes would only copy integers."""
+    return DataLoader(_AsTheyAre(), sampler=sampler, batch_size=None, num_workers=0)
+
+
+def crop_offsets(lengths: Tensor, draws: Tensor, num_samples: int) -> Tensor:
+    """First samples of random crops, uniform over the positions at which a crop fits.
+
+    Args:
+        lengths: samples that each clip has, int64 [B].
+        draws: uniform in [0, 1), [B] (or [B, 1] against [B, V] draws by broadcasting).
+        num_samples: samples of a crop. Clips no longer than that start at 0 and are filled.
+    """
+    room = (lengths - num_samples).clamp(min=0) + 1
+    return (draws.to(torch.float64) * room).to(torch.int64)

@@ -1,0 +1,47 @@
+"""Checkpoints that open alone: the module's own description travels with its weights, and no pickled code."""
+
+import pickle
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+import torch
+
+from common.described import Described, build
+from common.encoders.base import load_weights
+from common.errors import UserError
+
+
+class DescribedModule(Described, pl.LightningModule):
+    """A LightningModule whose checkpoints say how it was made (see `Described`)."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["module"] = self.describe()
+
+
+M = TypeVar("M", bound=DescribedModule)
+
+
+def open_module(path: str | Path, base: type[M]) -> M:
+    """Rebuild a module from a checkpoint alone, on the CPU and in evaluation mode.
+
+    Args:
+        path: checkpoint that training wrote.
+        base: class that it must be.
+
+    Raises:
+        UserError: the file is missing, is no such checkpoint, or does not fit the class.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"No checkpoint at {path}: check the path, or train first.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        description, state = checkpoint["module"], checkpoint["state_dict"]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is not a checkpoint of this project: expected one that training wrote (best.ckpt or last.ckpt)."
+        ) from error
+    module = build(description, base)
+    load_weights(module, state, str(path))
+    return module.eval()

@@ -1,0 +1,213 @@
+"""One training run from the command line: parse, claim the run folder, fit, resume where an earlier start was cut off.
+
+Both stages are a `Stage`: LightningCLI on jsonargparse, so that the typed constructors of the module and the data module are the
+schema of the config files.
+"""
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from common import cli as command_line
+from common.errors import UserError
+from common.files import write_json, write_text
+from common.progress import say
+from common.training.metrics_csv import MetricsCsv
+from common.training.step_seed import StepSeed
+from common.training.tracking import Tracking, wandb_logger
+
+# What may differ between the start of a run and its resumption: where it is shown and what it runs on, never what it computes.
+FREE_KEYS = ("config", "out", "tracking", "trainer.enable_progress_bar", "trainer.num_nodes", "trainer.devices")
+
+LAST, BEST, FINISHED, CONFIG = "last.ckpt", "best.ckpt", "finished.json", "config.yaml"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one kind of training run consists of.
+
+    Attributes:
+        prog: its command, for messages.
+        module: LightningModule class; its constructor is the config's ``model``.
+        data: LightningDataModule class; its constructor is the config's ``data``.
+        out: default run folder.
+        finish: called after fitting with (trainer, module, data module, run folder); writes the results and returns figures.
+        monitor: logged metric by which ``best.ckpt`` is chosen, highest first; None keeps only the last.
+        job_type: see `Tracking`.
+        trainer_defaults: defaults of Lightning's Trainer.
+    """
+
+    prog: str
+    module: type[pl.LightningModule]
+    data: type[pl.LightningDataModule]
+    out: str
+    finish: Callable[[pl.Trainer, Any, Any, Path], dict[str, Any]]
+    monitor: str | None = None
+    job_type: str = "train"
+    trainer_defaults: dict[str, Any] = field(default_factory=dict)
+
+    def fit(self, args: Sequence[str]) -> dict[str, Any]:
+        """Run the command with ``args``; returns its figures, those of the earlier run when it had already finished.
+
+        Raises:
+            UserError: the run folder holds another run, or training cannot start on this data or these settings.
+            SystemExit: the arguments are wrong (2), or only help was asked for (0).
+        """
+        command = self._command(args)
+        if command.finished is not None:
+            say(f"{command.folder} holds this run, finished: nothing to do.")
+            return command.finished
+        trainer, folder = command.trainer, command.folder
+        checkpoint = folder / LAST
+        if checkpoint.is_file():
+            step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+            say(f"Going on from step {step} of the run in {folder}.")
+            command.metrics_csv.forget_after(step)
+        try:
+            trainer.fit(command.model, datamodule=command.datamodule, ckpt_path=str(checkpoint) if checkpoint.is_file() else None)
+        except (UserError, MisconfigurationException) as error:
+            # Nothing was learned yet: leave no folder that looks like a run.
+            if not checkpoint.is_file():
+                shutil.rmtree(folder)
+            raise error if isinstance(error, UserError) else UserError(f"Training cannot start: {_sentence(error)}") from error
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        figures = self.finish(trainer, command.model, command.datamodule, folder)
+        if trainer.is_global_zero:
+            write_json(folder / FINISHED, figures)
+        for logger in trainer.loggers:
+            logger.finalize("success")
+        return figures
+
+    def parse(self, args: Sequence[str]) -> dict[str, Any]:
+        """The resolved config that ``args`` give, as plain values, without making any object."""
+        command = self._command(args, instantiate=False)
+        return json.loads(command.parser.dump(command.config, format="json", skip_none=False))
+
+    def _command(self, args: Sequence[str], instantiate: bool = True) -> "_StageCommand":
+        _silence_known_warnings()
+        try:
+            return _StageCommand(self, list(args), instantiate)
+        except command_line.parsing_errors() as error:
+            command_line.refuse_arguments(self.prog, error)
+            raise
+        except (ValueError, MisconfigurationException) as error:
+            raise UserError(f"{self.prog}: {_sentence(error)}") from error
+
+
+class _StageCommand(LightningCLI):
+    """LightningCLI that knows run folders."""
+
+    def __init__(self, stage: Stage, args: list[str], instantiate: bool) -> None:
+        self.stage = stage
+        self.instantiate = instantiate
+        self.finished: dict[str, Any] | None = None
+        super().__init__(
+            stage.module,
+            stage.data,
+            save_config_callback=None,
+            trainer_defaults={
+                "logger": True,
+                "enable_model_summary": False,
+                "use_distributed_sampler": False,
+                "log_every_n_steps": 10,
+                "num_sanity_val_steps": 0,
+                **stage.trainer_defaults,
+            },
+            seed_everything_default=0,
+            parser_kwargs={"prog": stage.prog, "exit_on_error": False},
+            args=args,
+            run=False,
+            auto_configure_optimizers=False,
+            # The module describes itself in its checkpoints (see DescribedModule).
+            load_from_checkpoint_support=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--out", type=Path, default=Path(self.stage.out), help="Run folder; an unfinished run in it is resumed.")
+        parser.add_argument(
+            "--tracking", type=Tracking, default=Tracking(job_type=self.stage.job_type), help="How the run is shown on W&B."
+        )
+
+    def before_instantiate_classes(self) -> None:
+        self.folder = Path(self.config["out"])
+        if not self.instantiate:
+            return
+        plain = json.loads(self.parser.dump(self.config, format="json", skip_none=False))
+        self.finished = _claim(self.folder, plain)
+
+    def instantiate_classes(self) -> None:
+        if self.instantiate and self.finished is None:
+            super().instantiate_classes()
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        config = self.config_init["trainer"]
+        plain = yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
+        self.metrics_csv = MetricsCsv(self.folder / "metrics.csv")
+        loggers: list[Any] = [self.metrics_csv]
+        if not config.get("fast_dev_run"):
+            online = wandb_logger(self.config_init["tracking"], self.folder, plain)
+            loggers += [online] if online else []
+        extra = config.get("logger")
+        loggers += extra if isinstance(extra, list) else [] if isinstance(extra, bool) or extra is None else [extra]
+        callbacks = [*(config.get("callbacks") or []), StepSeed(), *self._checkpoints()]
+        if config.get("enable_progress_bar") is not False:
+            callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
+        return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+
+    def _checkpoints(self) -> list[ModelCheckpoint]:
+        always: dict[str, Any] = {"dirpath": self.folder, "enable_version_counter": False, "save_weights_only": False}
+        last = ModelCheckpoint(filename=Path(LAST).stem, save_on_train_epoch_end=self.stage.monitor is None, **always)
+        if self.stage.monitor is None:
+            return [last]
+        # The best first: a kill between the two leaves a last.ckpt that makes the same best.ckpt again.
+        best = ModelCheckpoint(filename=Path(BEST).stem, monitor=self.stage.monitor, mode="max", **always)
+        return [best, last]
+
+
+def _claim(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """Make ``folder`` this run's; returns its figures when it has already finished there with the same config."""
+    path = folder / CONFIG
+    if path.is_file():
+        earlier = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))
+        now = _flat(config)
+        for key in sorted({*earlier, *now}):
+            if not key.startswith(FREE_KEYS) and earlier.get(key) != now.get(key):
+                raise UserError(
+                    f"{folder} holds a run with {key}={earlier.get(key)!r}, not {now.get(key)!r}: "
+                    "choose another --out, or remove the folder to start over."
+                )
+        finished = folder / FINISHED
+        return json.loads(finished.read_text(encoding="utf-8")) if finished.is_file() else None
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty and holds no run: choose another --out.")
+    write_text(path, yaml.safe_dump(config, sort_keys=False))
+    return None
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(config, dict) or not config:
+        return {prefix: config}
+    return {key: value for name, item in config.items() for key, value in _flat(item, f"{prefix}.{name}" if prefix else str(name)).items()}
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if text.endswith(".") else f"{text}."
+
+
+def _silence_known_warnings() -> None:
+    """Lightning advises what is a choice here: batches are row numbers, which worker processes would only slow down."""
+    for message in (".*does not have many workers.*", ".*exists and is not empty.*", ".*LightningCLI's args parameter.*"):
+        warnings.filterwarnings("ignore", message=message)
