@@ -113,7 +113,8 @@ class MultiLabel(Task):
             raise UserError(f"The task's labels are {list(self.labels)}: expected one or more different names.")
         if self.exclusive is not None and self.exclusive not in self.labels:
             raise UserError(
-                f"The task's exclusive label {self.exclusive!r} is not among its labels {list(self.labels)}: name one of them, or null for none."
+                f"The task's exclusive label {self.exclusive!r} is not among its labels {list(self.labels)}: "
+                "name one of them, or null for none."
             )
         if not self.scored:
             raise UserError(f"The task's only label is the exclusive one, {self.exclusive!r}: add the labels that it excludes.")
@@ -123,5 +124,6 @@ class MultiLabel(Task):
             raise UserError(f"The task's class_weights is {self.class_weights!r}: expected 'balanced' or 'none'.")
         if self.max_class_weight < 1 or self.focal_gamma < 0:
             raise UserError(
-                f"The task has max_class_weight {self.max_class_weight} and focal_gamma {self.focal_gamma}: expected at least 1 and at least 0."
+                f"The task has max_class_weight {self.max_class_weight} and focal_gamma {self.focal_gamma}: "
+                "expected at least 1 and at least 0."
             )

@@ -1,0 +1,122 @@
+"""What one label's predictions are worth; a number that the clips cannot give is None, never 0."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+METRICS = ("auroc", "average_precision", "precision", "recall", "specificity", "f1", "accuracy")
+
+LabelMetrics = dict[str, float | int | None]
+
+
+def label_metrics(targets: np.ndarray, scores: np.ndarray, decisions: np.ndarray) -> LabelMetrics:
+    """Metrics of one label over its annotated clips.
+
+    Where the annotated clips are all of one class every metric is None, since ranking is undefined and the rest says nothing;
+    precision is None as well where no clip is decided positive. The counts are always there.
+
+    Args:
+        targets: [n] of 1, 0 or NaN (not annotated: left out).
+        scores: [n], higher for positive.
+        decisions: [n] of 1 or 0.
+
+    Returns:
+        n, positives, prevalence, true_positives, false_positives, false_negatives, true_negatives, and `METRICS`. Recall is the
+        sensitivity. Everything but the first two and the four counts is a share, 0 to 1.
+    """
+    known = ~np.isnan(targets)
+    truth, scores, decided = targets[known] == 1, scores[known], decisions[known] == 1
+    n, positives = len(truth), int(truth.sum())
+    tp, fp = int((truth & decided).sum()), int((~truth & decided).sum())
+    fn, tn = positives - tp, n - positives - fp
+    metrics: LabelMetrics = {
+        "n": n,
+        "positives": positives,
+        "prevalence": _share(positives, n),
+        "true_positives": tp,
+        "false_positives": fp,
+        "false_negatives": fn,
+        "true_negatives": tn,
+    }
+    if positives in (0, n):
+        return metrics | dict.fromkeys(METRICS)
+    return metrics | {
+        "auroc": auroc(truth, scores),
+        "average_precision": average_precision(truth, scores),
+        "precision": _share(tp, tp + fp),
+        "recall": _share(tp, positives),
+        "specificity": _share(tn, n - positives),
+        "f1": _share(2 * tp, 2 * tp + fp + fn),
+        "accuracy": _share(tp + tn, n),
+    }
+
+
+def macro_metrics(labels: Mapping[str, LabelMetrics], scored: Sequence[str]) -> dict[str, float | None]:
+    """Mean of each metric over the ``scored`` labels; None where one of them has none.
+
+    A mean over the labels that happen to be defined would compare folds by different labels.
+    """
+    macro: dict[str, float | None] = {}
+    for name in METRICS:
+        values = [labels[label][name] for label in scored]
+        macro[name] = None if None in values else float(np.mean(np.array(values, dtype=float)))
+    return macro
+
+
+def auroc(truth: np.ndarray, scores: np.ndarray) -> float | None:
+    """Area under the ROC curve: the chance that a positive clip scores above a negative one, ties counting half.
+
+    Args:
+        truth: bool [n].
+        scores: [n].
+
+    Returns:
+        0 to 1, or None where all clips are of one class.
+
+    Example:
+        >>> auroc(np.array([True, False, True]), np.array([0.9, 0.2, 0.2]))
+        0.75
+    """
+    value = float(weighted_auroc(truth, scores, np.ones((1, len(truth))))[0])
+    return None if np.isnan(value) else value
+
+
+def weighted_auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """AUROC under many weightings of the same clips, for the bootstrap: one sort serves all of them.
+
+    With the clips in ascending groups of equal score, AUROC = sum over groups of W+ (W- below + W- here / 2), divided by the
+    total weights of both classes: the Mann-Whitney statistic with ties at one half.
+
+    Args:
+        truth: bool [n].
+        scores: [n].
+        weights: [R, n], at least 0; a bootstrap's are how often each clip was drawn.
+
+    Returns:
+        float64 [R], NaN where one class has no weight.
+
+    Reference:
+        Hanley & McNeil, "The meaning and use of the area under a ROC curve", 1982.
+    """
+    if len(truth) == 0:
+        return np.full(len(weights), np.nan)
+    order = np.argsort(scores, kind="stable")
+    first_of_group = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
+    weights = weights[:, order]
+    positive = np.add.reduceat(weights * truth[order], first_of_group, axis=1)
+    negative = np.add.reduceat(weights * ~truth[order], first_of_group, axis=1)
+    below = np.cumsum(negative, axis=1) - negative
+    total = positive.sum(axis=1) * negative.sum(axis=1)
+    ranked = (positive * (below + negative / 2)).sum(axis=1)
+    return np.divide(ranked, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+
+def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Mean precision over the steps in recall, without interpolation; chance level is the prevalence. ``truth`` bool [n], both classes."""
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(truth, scores))
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

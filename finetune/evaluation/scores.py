@@ -1,0 +1,87 @@
+"""All metrics of one set of clips: the pooled out-of-fold clips, or one fold's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from finetune.evaluation.icbhi_score import IcbhiScore, icbhi_score
+from finetune.evaluation.metrics import METRICS, LabelMetrics, label_metrics, macro_metrics
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics of a set of clips.
+
+    Attributes:
+        clips: clips with at least one annotated label.
+        labels: label -> `label_metrics`.
+        macro: metric -> mean over the scored labels, None where one of them has none.
+        icbhi: the ICBHI Score over the scored labels.
+    """
+
+    clips: int
+    labels: dict[str, LabelMetrics]
+    macro: dict[str, float | None]
+    icbhi: IcbhiScore
+
+    def one_class(self) -> dict[str, str]:
+        """Labels that these clips cannot judge -> what is missing, in words."""
+        missing = {}
+        for label, metrics in self.labels.items():
+            if not metrics["n"]:
+                missing[label] = "no annotated clip"
+            elif not metrics["positives"]:
+                missing[label] = "no positive clip"
+            elif metrics["positives"] == metrics["n"]:
+                missing[label] = "no negative clip"
+        return missing
+
+    def flat(self) -> dict[str, float | None]:
+        """One name per figure: macro_auroc, ..., icbhi_score, icbhi_sensitivity, icbhi_specificity, auroc_<label>, ..."""
+        figures: dict[str, float | None] = {f"macro_{name}": self.macro[name] for name in METRICS}
+        figures["icbhi_score"] = self.icbhi.score
+        figures["icbhi_sensitivity"] = self.icbhi.sensitivity
+        figures["icbhi_specificity"] = self.icbhi.specificity
+        for name in METRICS:
+            figures.update({f"{name}_{label}": metrics[name] for label, metrics in self.labels.items()})
+        return figures
+
+    def as_json(self) -> dict[str, Any]:
+        """Nested, JSON-safe."""
+        return {
+            "clips": self.clips,
+            "macro": self.macro,
+            "icbhi": {
+                "score": self.icbhi.score,
+                "sensitivity": self.icbhi.sensitivity,
+                "specificity": self.icbhi.specificity,
+                "clips": self.icbhi.n,
+                "classes": list(self.icbhi.classes),
+                "confusion": self.icbhi.confusion.tolist(),
+            },
+            "labels": self.labels,
+        }
+
+
+def score(targets: np.ndarray, probabilities: np.ndarray, decisions: np.ndarray, labels: Sequence[str], scored: Sequence[str]) -> Scores:
+    """Compute every metric.
+
+    Args:
+        targets: [n, L] of 1, 0 or NaN (not annotated: left out of that label).
+        probabilities: [n, L].
+        decisions: [n, L] of 1 or 0.
+        labels: names of the L labels.
+        scored: those that macro figures and the ICBHI Score's classes are made of.
+    """
+    per_label = {
+        label: label_metrics(targets[:, column], probabilities[:, column], decisions[:, column]) for column, label in enumerate(labels)
+    }
+    columns = [list(labels).index(label) for label in scored]
+    return Scores(
+        clips=int((~np.isnan(targets)).any(axis=1).sum()),
+        labels=per_label,
+        macro=macro_metrics(per_label, scored),
+        icbhi=icbhi_score(targets[:, columns], decisions[:, columns], scored),
+    )

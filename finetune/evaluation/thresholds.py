@@ -1,0 +1,94 @@
+"""From which probability on a label is called present: chosen on out-of-fold predictions, never on training data.
+
+A threshold that was chosen on the clips it is judged on flatters them, so reported decisions are cross-fitted: the clips of fold k
+are decided by thresholds from the other folds. The exported file takes the thresholds from all folds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Rule = Literal["youden", "f1"]
+
+UNDECIDED = 0.5
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """One threshold per label.
+
+    Attributes:
+        labels: names of the L labels.
+        values: L thresholds, 0 to 1; a clip is positive where its probability is at least this.
+        rule: what they maximise.
+        defaulted: labels whose clips can tell nothing (one class, or one probability, only) and which therefore got 0.5.
+    """
+
+    labels: tuple[str, ...]
+    values: tuple[float, ...]
+    rule: Rule
+    defaulted: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """``{"labels": [...], "thresholds": [...], "rule": ...}``, as thresholds.json holds it."""
+        return {"labels": list(self.labels), "thresholds": list(self.values), "rule": self.rule}
+
+
+def choose_thresholds(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], rule: Rule = "youden") -> Thresholds:
+    """Choose each label's threshold by `choose_threshold`: ``targets`` [n, L] of 1, 0 or NaN, ``probabilities`` [n, L]."""
+    chosen = [choose_threshold(targets[:, index], probabilities[:, index], rule) for index in range(len(labels))]
+    return Thresholds(
+        labels=tuple(labels),
+        values=tuple(UNDECIDED if value is None else value for value in chosen),
+        rule=rule,
+        defaulted=tuple(label for label, value in zip(labels, chosen, strict=True) if value is None),
+    )
+
+
+def cross_fitted_thresholds(
+    targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray, labels: Sequence[str], rule: Rule = "youden"
+) -> dict[int, Thresholds]:
+    """For each fold the thresholds that the clips of all other folds give: ``fold`` int [n], the rest as `choose_thresholds`."""
+    return {int(k): choose_thresholds(targets[fold != k], probabilities[fold != k], labels, rule) for k in np.unique(fold)}
+
+
+def choose_threshold(targets: np.ndarray, probabilities: np.ndarray, rule: Rule = "youden") -> float | None:
+    """The threshold that maximises ``rule`` over the annotated clips.
+
+    Youden's J = sensitivity + specificity - 1 weighs both kinds of error alike, as the ICBHI Score does, and does not move with
+    the share of ill patients, which differs between a study and a practice: the default. F1 ignores true negatives and follows
+    the prevalence.
+
+    Candidates lie midway between neighbouring probabilities, where the decision on unseen clips is least sensitive to a small
+    shift, besides the lowest probability ("all positive"). Among equally good ones the nearest to 0.5 is taken.
+
+    Args:
+        targets: [n] of 1, 0 or NaN (left out).
+        probabilities: [n].
+        rule: "youden" or "f1".
+
+    Returns:
+        The threshold, or None where there is one class or one probability only.
+
+    Reference:
+        Youden, "Index for rating diagnostic tests", Cancer 3, 1950.
+    """
+    known = ~np.isnan(targets)
+    truth, scores = targets[known] == 1, probabilities[known]
+    values = np.unique(scores)
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    if not positives or not negatives or len(values) < 2:
+        return None
+    middle = (values[:-1] + values[1:]) / 2
+    # Two neighbouring floats have no number between them; rounding down to the lower one would let it in.
+    candidates = np.concatenate([values[:1], np.where(middle > values[:-1], middle, values[1:])])
+    true_positives = positives - np.searchsorted(np.sort(scores[truth]), candidates, side="left")
+    false_positives = negatives - np.searchsorted(np.sort(scores[~truth]), candidates, side="left")
+    if rule == "youden":
+        merit = true_positives / positives - false_positives / negatives
+    else:
+        merit = 2 * true_positives / (true_positives + false_positives + positives)
+    best = candidates[merit >= merit.max() - 1e-12]
+    return float(best[np.argmin(np.abs(best - UNDECIDED))])
