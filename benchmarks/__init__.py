@@ -1,0 +1,1 @@
+"""What drives the commands of all packages: the demo and the measurements."""

@@ -1,0 +1,107 @@
+"""The whole way in one command: recordings, audit, pretraining, folds, report, one TorchScript file, one prediction.
+
+Calls the same commands as a person would, in one process so that the libraries are imported once. Everything goes into one folder;
+an interrupted demo goes on where it stopped.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common import cli
+from common.errors import UserError
+from common.progress import say
+
+ROOT = Path(__file__).resolve().parents[1]
+NUM_FOLDS = 3
+
+
+def main(args: Sequence[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="own take-home folder (train/ and train.csv); made recordings by default")
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for all that is made")
+    options = parser.parse_args(args)
+    try:
+        figures = demo(options.data, options.out)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+    print(json.dumps(figures))
+    return figures
+
+
+def demo(data: Path | None, out: Path) -> dict[str, Any]:
+    """Run the demo.
+
+    Args:
+        data: a take-home folder; None makes one.
+        out: folder for all that is made.
+
+    Returns:
+        The figures that are printed last: ``minutes``, ``folds``, ``macro_auroc``, ``report`` and ``model``.
+    """
+    started = time.monotonic()
+    if data is None:
+        data = out / "recordings"
+        if not (data / "train.csv").is_file():
+            _call("common", "synthetic", "--out", data)
+    manifest, audited = out / "manifest.csv", out / "audit"
+    _call("common", "manifest", "takehome", "--root", data, "--out", manifest)
+    audit = _call("common", "audit", "--manifest", manifest, "--out", audited)
+    clean = audited / "manifest.csv"
+
+    folds = out / "folds.csv"
+    _call("finetune", "folds", "--manifest", clean, "--out", folds, "--num-folds", NUM_FOLDS)
+    data_options = ("--data.manifest", clean, "--data.store", out / "store")
+    encoders, run = out / "encoders", out / "crossval"
+    _call("pretrain", "folds", "-c", ROOT / "configs/demo_pretrain.yaml", "--folds", folds, "--out", encoders, *data_options)
+    crossval_options = ("--data.folds", folds, "--encoder", encoders, "--out", run)
+    _call("finetune", "crossval", "-c", ROOT / "configs/demo_finetune.yaml", *data_options, *crossval_options)
+    report = _call("finetune", "report", "--run", run)
+    model = out / "model.pt"
+    _call("finetune", "export", "--run", run, "--out", model)
+    recording = _first_recording(clean)
+    _call("finetune", "predict", "--model", model, "--input", recording, "--out", out / "prediction.csv")
+
+    _explain(out, audited / "audit.html", audit, report, model, recording)
+    minutes = round((time.monotonic() - started) / 60, 2)
+    figures = {"folds": NUM_FOLDS, "macro_auroc": report["macro_auroc"], "report": report["report"], "model": str(model)}
+    return {"minutes": minutes, **figures}
+
+
+def _call(package: str, *args: object) -> Any:
+    words = [str(arg) for arg in args]
+    say(f"\n$ python -m {package} {' '.join(words)}")
+    return cli.call(f"python -m {package}", _commands(package), words)
+
+
+def _commands(package: str) -> cli.Commands:
+    import importlib
+
+    return importlib.import_module(f"{package}.__main__").COMMANDS
+
+
+def _first_recording(manifest: Path) -> Path:
+    from common.manifest import read_manifest
+
+    return Path(read_manifest(manifest)["path"].iloc[0])
+
+
+def _explain(out: Path, audit_page: Path, audit: dict[str, Any], report: dict[str, Any], model: Path, recording: Path) -> None:
+    print((out / "crossval" / "report" / "per_fold.csv").read_text(encoding="utf-8"))
+    print(f"audit    {audit_page} ({audit['removed']} of {audit['clips']} clips removed)")
+    print(f"report   {report['report']}")
+    print(f"run      {out / 'crossval'} (config, folds, metrics, out-of-fold predictions, one folder per fold)")
+    print(f"model    {model}")
+    print("\nLoad the model with torch alone:\n")
+    print("    import torch")
+    print(f"    model = torch.jit.load({str(model)!r})")
+    print("    probabilities, flags = model(torch.randn(1, 20000), 4000)  # waveform [B, T], sample rate in Hz\n")
+
+
+if __name__ == "__main__":
+    main()
