@@ -1,0 +1,90 @@
+"""Sounds added at a signal-to-noise ratio: coloured noise, and another clip of the batch."""
+
+import torch
+from torch import Tensor
+
+from common.augment.base import Augmentation, Draw, Sampler, checked_range, per_example
+from common.augment.levels import decibels_to_amplitude
+
+
+def add_at_snr(signal: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
+    """Add ``noise`` scaled so that the mean power of ``signal`` is ``snr_db`` above its own.
+
+    A silent signal stays silent, and silent noise adds nothing.
+
+    Args:
+        signal: float [B, T].
+        noise: float [B, T].
+        snr_db: signal-to-noise ratio over the whole clip, dB, [B].
+    """
+    signal_power = signal.square().mean(dim=-1)
+    noise_power = noise.square().mean(dim=-1)
+    smallest = torch.finfo(noise.dtype).tiny
+    scale = (signal_power / noise_power.clamp(min=smallest)).sqrt() * decibels_to_amplitude(-snr_db)
+    return torch.addcmul(signal, noise, per_example(torch.where(noise_power > smallest, scale, 0.0), noise))
+
+
+class ColouredNoise(Augmentation):
+    """Add noise whose spectrum falls by some decibels per octave: white (0), pink (-3) to brown (-6).
+
+    Electronics hiss white, rooms and the friction of a membrane on skin are between pink and brown.
+
+    Args:
+        sample_rate: Hz.
+        slope_db_per_octave: range of the slope of the power density.
+        snr_db: range of the signal-to-noise ratio over the clip, dB.
+        f_min_hz: the noise holds no power below; else nearly all of a brown noise's power would lie below what can be heard.
+        p: probability that an example is changed, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        slope_db_per_octave: tuple[float, float] = (-6.0, 0.0),
+        snr_db: tuple[float, float] = (5.0, 30.0),
+        f_min_hz: float = 50.0,
+        p: float = 1.0,
+    ) -> None:
+        super().__init__(p)
+        self.sample_rate = sample_rate
+        self.slope_db_per_octave = checked_range(self, "slope_db_per_octave", slope_db_per_octave)
+        self.snr_db = checked_range(self, "snr_db", snr_db)
+        self.f_min_hz = checked_range(self, "f_min_hz", (f_min_hz, sample_rate / 2), low=1)[0]
+
+    def draw_parameters(self, x: Tensor, random: Sampler) -> Draw:
+        return {
+            "slope_db_per_octave": random.uniform(*self.slope_db_per_octave),
+            "snr_db": random.uniform(*self.snr_db),
+            "spectrum": random.normal(x.shape[-1] // 2 + 1, 2),
+        }
+
+    def change(self, x: Tensor, draw: Draw) -> Tensor:
+        frequency_hz = torch.fft.rfftfreq(x.shape[-1], 1 / self.sample_rate, device=x.device)
+        octaves = (frequency_hz / self.f_min_hz).clamp(min=1).log2()
+        amplitude = decibels_to_amplitude(draw["slope_db_per_octave"].unsqueeze(1) * octaves) * (frequency_hz >= self.f_min_hz)
+        noise = torch.fft.irfft(torch.view_as_complex(draw["spectrum"]) * amplitude, n=x.shape[-1], norm="ortho")
+        return add_at_snr(x, noise, draw["snr_db"])
+
+
+class MixClip(Augmentation):
+    """Add another clip of the batch, as a background that speaks, breathes or rubs.
+
+    For views in contrastive pretraining: the labels of the other clip are not mixed in.
+
+    Args:
+        snr_db: range of the level of the clip above the one that is added, dB.
+        p: probability that an example is changed, 0 to 1.
+    """
+
+    def __init__(self, snr_db: tuple[float, float] = (5.0, 20.0), p: float = 1.0) -> None:
+        super().__init__(p)
+        self.snr_db = checked_range(self, "snr_db", snr_db)
+
+    def draw_parameters(self, x: Tensor, random: Sampler) -> Draw:
+        return {"partner": random.integers(len(x)), "snr_db": random.uniform(*self.snr_db)}
+
+    def apply_draw(self, x: Tensor, draw: Draw) -> Tensor:
+        return super().apply_draw(x, {**draw, "other": x[draw["partner"]].float()})
+
+    def change(self, x: Tensor, draw: Draw) -> Tensor:
+        return add_at_snr(x, draw["other"], draw["snr_db"])

@@ -1,0 +1,131 @@
+"""Time stretch and pitch shift by a phase vocoder that reads its frames at per-example positions.
+
+For the output frame m, which lies at m hop, two frames of the input are read: one at p_m = m hop rate, the other one hop before
+it. The phase of each bin advances between those two by what it should advance over one hop of the output, whatever the rate:
+
+    phase_m = phase_{m-1} + angle(X(p_m)) - angle(X(p_m - hop)),  |Y_m| = |X(p_m)|
+
+So neither magnitudes nor phases are interpolated, and rate 1 gives the input back. The sum runs as a cumulative sum over frames.
+
+Reference: M. Puckette, "Phase-locked vocoder", IEEE ASSP Workshop, Mohonk, 1995 (the two reads of each frame); J. Laroche and
+M. Dolson, "Improved phase vocoder time-scale modification of audio", IEEE Trans. Speech and Audio Processing 7(3), 1999.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from common.augment.base import Augmentation, Draw, Sampler, checked_range
+from common.augment.speed import INTERPOLATION_TAPS, play
+from common.augment.stretches import read_stretches
+from common.errors import UserError
+
+OVERLAP = 4
+
+
+def vocode(x: Tensor, rate: Tensor, length: int, n_fft: int, keep_below: Tensor | None = None) -> Tensor:
+    """Play waveforms, repeated endlessly, at ``rate`` without changing their pitch.
+
+    Args:
+        x: waveforms, float [B, T].
+        rate: speed, [B]; 2 takes half the time.
+        length: samples to return.
+        n_fft: samples of a frame, a multiple of 4.
+        keep_below: frequencies to keep, as a share of the Nyquist frequency, [B]; all when None.
+
+    Returns:
+        float [B, length].
+    """
+    hop = n_fft // OVERLAP
+    num_frames = -(-length // hop) + OVERLAP - 1
+    # The first frame that reaches into the output begins OVERLAP - 1 hops before it.
+    output_position = (torch.arange(num_frames, device=x.device) - (OVERLAP - 1)) * hop
+    position = (output_position * rate.unsqueeze(1)).round().long()
+    window = torch.hann_window(n_fft, device=x.device)
+    spectrum = torch.fft.rfft(read_stretches(x, position, n_fft) * window)
+    before = torch.fft.rfft(read_stretches(x, position - hop, n_fft) * window)
+    first = before.new_ones(()).expand(len(x), 1, before.shape[-1])
+    advance = torch.cat([first, before[:, 1:]], dim=1).conj().mul(spectrum).angle()
+    magnitude = spectrum.abs()
+    if keep_below is not None:
+        bins = torch.linspace(0, 1, spectrum.shape[-1], device=x.device)
+        magnitude = magnitude * (bins <= keep_below.unsqueeze(1)).unsqueeze(1)
+    frames = torch.fft.irfft(torch.polar(magnitude, advance.cumsum(dim=1)), n=n_fft) * window
+    return overlap_add(frames, hop)[:, (OVERLAP - 1) * hop :][:, :length]
+
+
+def overlap_add(frames: Tensor, hop: int) -> Tensor:
+    """Add frames that were windowed by a Hann window twice, ``OVERLAP`` of them over each sample.
+
+    Args:
+        frames: float [B, N, OVERLAP * hop].
+        hop: samples between frames.
+
+    Returns:
+        float [B, N * hop]: complete from sample (OVERLAP - 1) * hop on.
+    """
+    parts = frames.unflatten(-1, (OVERLAP, hop))
+    total = parts[:, :, 0].clone()
+    for late in range(1, OVERLAP):
+        total[:, late:] += parts[:, :-late, late]
+    # The squares of a Hann window add up to 3/8 of the number of windows.
+    return total.flatten(1) / (0.375 * OVERLAP)
+
+
+class TimeStretch(Augmentation):
+    """Play faster or slower at the same pitch: other breathing rates. What is missing is filled by repeating the clip.
+
+    Args:
+        sample_rate: Hz.
+        rate: range of the speed; 2 takes half the time. Drawn so that its logarithm is uniform.
+        window_s: length of the vocoder's frames, seconds: tones nearer than about 4 / window_s Hz beat, clicks smear over less than one.
+        p: probability that an example is changed, 0 to 1.
+    """
+
+    def __init__(self, sample_rate: int, rate: tuple[float, float] = (0.8, 1.25), window_s: float = 0.064, p: float = 1.0) -> None:
+        super().__init__(p)
+        self.rate = checked_range(self, "rate", rate, low=0.1, high=10)
+        self.n_fft = frame_samples(window_s, sample_rate)
+
+    def draw_parameters(self, x: Tensor, random: Sampler) -> Draw:
+        return {"rate": random.log_uniform(*self.rate)}
+
+    def change(self, x: Tensor, draw: Draw) -> Tensor:
+        return vocode(x, draw["rate"], x.shape[-1], self.n_fft)
+
+
+class PitchShift(Augmentation):
+    """Multiply every frequency, at the same tempo: other sizes of airways. A stretch by the ratio, then played faster by it.
+
+    Args:
+        sample_rate: Hz.
+        semitones: range of the shift; 12 doubles every frequency.
+        window_s: length of the vocoder's frames, seconds, as in `TimeStretch`.
+        p: probability that an example is changed, 0 to 1.
+    """
+
+    def __init__(self, sample_rate: int, semitones: tuple[float, float] = (-2.0, 2.0), window_s: float = 0.064, p: float = 1.0) -> None:
+        super().__init__(p)
+        self.semitones = checked_range(self, "semitones", semitones, low=-24, high=24)
+        self.n_fft = frame_samples(window_s, sample_rate)
+
+    def draw_parameters(self, x: Tensor, random: Sampler) -> Draw:
+        return {"semitones": random.uniform(*self.semitones)}
+
+    def change(self, x: Tensor, draw: Draw) -> Tensor:
+        ratio = torch.exp2(draw["semitones"] / 12)
+        longest = math.ceil(x.shape[-1] * 2 ** (self.semitones[1] / 12)) + INTERPOLATION_TAPS
+        stretched = vocode(x, 1 / ratio, longest, self.n_fft, keep_below=1 / ratio)
+        return play(stretched, ratio, x.shape[-1])
+
+
+def frame_samples(window_s: float, sample_rate: int) -> int:
+    """Samples of a vocoder frame: the power of two nearest to ``window_s`` seconds, at least 16.
+
+    Raises:
+        UserError: the window is not positive.
+    """
+    if window_s <= 0:
+        raise UserError(f"window_s is {window_s}, expected seconds above 0, for example 0.064.")
+    return max(2 ** round(math.log2(window_s * sample_rate)), 16)
