@@ -1,0 +1,95 @@
+"""Small convolutional encoders that train in minutes on a CPU."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from common.encoders.base import Encoder
+
+
+class Cnn2d(Encoder):
+    """Blocks of 3 x 3 convolution, batch-norm, ReLU and 2 x 2 average pooling, then the mean over frequency.
+
+    The form of PANNs' CNN6 (Kong et al. 2020, "PANNs", table 1) with few channels: about a tenth of ResNet18's work at 64 x 256.
+
+    Args:
+        channels: of each block; each halves frequency and time. The last is D.
+        dropout: probability after each block but the last, 0 to 1.
+
+    Shape:
+        [B, 1, F, N] -> map [B, D, N // 2 ** len(channels)]; F and N of at least 2 ** len(channels).
+    """
+
+    def __init__(self, channels: Sequence[int] = (16, 32, 64, 128), dropout: float = 0.0) -> None:
+        super().__init__()
+        _check(channels, dropout)
+        self.num_features = channels[-1]
+        self.blocks = nn.ModuleList()
+        for index, (before, after) in enumerate(zip((1, *channels), channels, strict=False)):
+            steps: list[nn.Module] = [
+                nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(inplace=True),
+                nn.AvgPool2d(2),
+            ]
+            if dropout and index < len(channels) - 1:
+                steps.append(nn.Dropout(dropout))
+            self.blocks.append(nn.Sequential(*steps))
+
+    def feature_map(self, spectrogram: Tensor) -> Tensor:
+        x = spectrogram
+        for block in self.blocks:
+            x = block(x)
+        return x.mean(dim=2)
+
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        return [list(block.parameters()) for block in self.blocks]
+
+
+class Cnn1d(Encoder):
+    """Convolutions over time with the frequency bins as input channels: the smallest encoder, and the fastest.
+
+    Args:
+        num_bins: F of the front end, which its first layer is made for.
+        channels: of each block; each halves time. The last is D.
+        kernel_size: frames that each convolution spans, odd.
+        dropout: probability after each block but the last, 0 to 1.
+
+    Shape:
+        [B, 1, F, N] -> map [B, D, N // 2 ** len(channels)]; N of at least 2 ** len(channels).
+    """
+
+    def __init__(self, num_bins: int = 64, channels: Sequence[int] = (64, 128, 128), kernel_size: int = 5, dropout: float = 0.0) -> None:
+        super().__init__()
+        _check(channels, dropout)
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {kernel_size}, expected an odd number of frames")
+        self.num_bins = num_bins
+        self.num_features = channels[-1]
+        self.blocks = nn.ModuleList()
+        for index, (before, after) in enumerate(zip((num_bins, *channels), channels, strict=False)):
+            steps: list[nn.Module] = [
+                nn.Conv1d(before, after, kernel_size, padding=kernel_size // 2, bias=False),
+                nn.BatchNorm1d(after),
+                nn.ReLU(inplace=True),
+                nn.AvgPool1d(2),
+            ]
+            if dropout and index < len(channels) - 1:
+                steps.append(nn.Dropout(dropout))
+            self.blocks.append(nn.Sequential(*steps))
+
+    def feature_map(self, spectrogram: Tensor) -> Tensor:
+        x = spectrogram.squeeze(1)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        return [list(block.parameters()) for block in self.blocks]
+
+
+def _check(channels: Sequence[int], dropout: float) -> None:
+    if not channels or min(channels) < 1:
+        raise ValueError(f"channels is {list(channels)}, expected one positive number per block")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is {dropout:g}, expected a probability of at least 0 and below 1")
