@@ -1,0 +1,173 @@
+"""The take-home layout: a folder ``train`` of short clips and a table ``train.csv`` whose columns are not known beforehand."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from common.datasets.audio_files import AudioFiles, existing_folder, folders_with_audio
+from common.datasets.labels import KNOWN_WORDS, normal_from, parse_labels
+from common.datasets.table import ColumnMap, find_column, map_columns, only_table, parse_flag_columns, read_table
+from common.datasets.table import clips as table_clips
+from common.datasets.writing import make_manifest
+from common.errors import UserError
+from common.manifest import Clip
+
+LABELS = ("normal", "wheeze", "crackle")
+PATIENT_COLUMNS = ("patient", "patientid", "patientno", "patientnumber", "subject", "subjectid", "participant", "participantid", "pid")
+# Words of column names that speak of files, to decide between two columns that both could.
+_FILE_WORDS = frozenset({"file", "filename", "fname", "path", "filepath", "wav", "audio", "sound", "recording", "clip", "id", "name"})
+# Words around a label in the name of its column, as in "has_wheeze" or "label_wheeze".
+_FLAG_WORDS = frozenset({"is", "has", "label", "target", "contains", "with", "present", "y"})
+
+
+def manifest(
+    root: Path,
+    out: Path,
+    table: Path | None = None,
+    audio: Path | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    labels: str = "",
+    patient_column: str | None = None,
+) -> dict[str, Any]:
+    """Make a manifest of a folder of short clips and a table of labels normal, wheeze and crackle, whatever its columns.
+
+    The table's columns are recognised by what they hold; the options decide where that is not clear. Every row stays, also
+    one without a file or given twice: 'python -m common audit' judges them.
+
+    Args:
+        root: folder with the table and the folder of clips, as in ``train.csv`` and ``train/``.
+        out: manifest to write, .csv or .parquet.
+        table: the table. By default ``train.csv`` in ``root``, else the only CSV there.
+        audio: folder of the clips. By default the one named as the table, else the only folder with audio.
+        file_column: column with each row's file name, path or id. By default the one whose values are names of files.
+        label_column: column with the names of a row's labels (``wheeze;crackle``, ``wheeze crackle``, ``both``). By default the one
+            that holds only such names, where no columns are called by the labels.
+        labels: columns with 1 or 0 for a label, where their names do not tell, as in ``normal=N,wheeze=W,crackle=C``.
+        patient_column: column that identifies the patient. By default one called patient, patient_id, subject or the like.
+
+    Returns:
+        Counts of clips, recordings, patients and of clips by label, and the manifest's path.
+    """
+    return make_manifest(clips(root, table, audio, file_column, label_column, labels, patient_column), out)
+
+
+def clips(
+    root: Path,
+    table: Path | None = None,
+    audio: Path | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    labels: str = "",
+    patient_column: str | None = None,
+) -> Iterator[Clip]:
+    """Yield a clip per row of the table, see `manifest`.
+
+    Where the table answers wheeze and crackle but has no column for normal, a clip is normal when it has neither.
+
+    Raises:
+        UserError: what the table holds does not decide the file column or the labels; the message says what was seen and which
+            option decides.
+    """
+    root = existing_folder(root, "a table and a folder of clips")
+    if table is None:
+        table = root / "train.csv" if (root / "train.csv").is_file() else only_table(root)
+    rows = read_table(table)
+    files = AudioFiles(_audio_folder(root, table) if audio is None else existing_folder(audio, "the clips"))
+    flags, names = _label_columns(rows, table, labels, label_column)
+    spoken_for = {names, *(column for _, column in flags)}
+    others = [column for column in rows.columns if column not in spoken_for]
+    path = find_column(rows, file_column, table, "--file_column") if file_column else _guess_file_column(rows, others, files, table)
+    if patient_column is None:
+        patient_column = next((column for column in others if column != path and _plain(column) in PATIENT_COLUMNS), None)
+    mapped = map_columns(rows, table, {"patient": patient_column})
+    # A column "recording" or "clip_id" may well be the one with the files, and is then no name for something else.
+    mapped = {name: column for name, column in mapped.items() if column != path and column not in spoken_for}
+    columns = ColumnMap(path=path, mapped=mapped, flags=flags, names=names, vocabulary=LABELS if names else ())
+    for clip in table_clips(rows, table, files, columns):
+        if "normal" not in clip.labels and {"wheeze", "crackle"} <= clip.labels.keys():
+            normal = normal_from([clip.labels["wheeze"], clip.labels["crackle"]])
+            clip = replace(clip, labels={"normal": normal, **clip.labels})
+        yield clip
+
+
+def _audio_folder(root: Path, table: Path) -> Path:
+    named = root / table.stem
+    if named.is_dir():
+        return named
+    folders = list(folders_with_audio(root))
+    if len(folders) == 1:
+        return folders[0]
+    seen = f"{', '.join(folder.name for folder in folders)} have some" if folders else "none is there"
+    raise UserError(f"Expected one folder of WAV, FLAC or OGG files in {root}, but {seen}: name the folder by --audio.")
+
+
+def _label_columns(rows: pd.DataFrame, table: Path, labels: str, label_column: str | None) -> tuple[Sequence[tuple[str, str]], str | None]:
+    """The (label, column) pairs of 1/0 columns, or else the column of label names."""
+    if labels:
+        return parse_flag_columns(labels, rows, table), None
+    if label_column is not None:
+        return (), find_column(rows, label_column, table, "--label-column")
+    flags = [(label, column) for column in rows.columns for label in sorted(_labels_in_name(column))]
+    if {"wheeze", "crackle"} <= {label for label, _ in flags}:
+        return flags, None
+    candidates = [column for column in rows.columns if _holds_names(rows[column])]
+    if len(candidates) == 1:
+        return (), candidates[0]
+    seen = f"columns {', '.join(candidates)} all hold such names" if candidates else f"it has {_glimpse(rows)}"
+    raise UserError(
+        f"Cannot tell the labels in {table}: expected columns normal, wheeze and crackle of 1 and 0, or one column of names like "
+        f"'wheeze;crackle', but {seen}: name the column of names by --label_column, or those of 1 and 0 by --labels wheeze=W,crackle=C."
+    )
+
+
+def _labels_in_name(column: str) -> frozenset[str]:
+    """The labels that a column is about: "has_wheeze" -> wheeze, "both" -> wheeze and crackle, "age" -> none."""
+    words = [word for word in re.findall(r"[a-z]+", column.casefold()) if word not in _FLAG_WORDS and word != "and"]
+    if not words or not all(word in KNOWN_WORDS for word in words):
+        return frozenset()
+    return frozenset().union(*(KNOWN_WORDS[word] for word in words))
+
+
+def _holds_names(values: pd.Series) -> bool:
+    """Whether a column holds nothing but names of the labels, and not "normal" alone, which "none" in any column would be."""
+    parsed = [parse_labels(value) or frozenset() for value in values.unique()]
+    named = frozenset().union(*parsed)
+    return named <= set(LABELS) and bool(named - {"normal"})
+
+
+def _guess_file_column(rows: pd.DataFrame, candidates: Sequence[str], files: AudioFiles, table: Path) -> str:
+    """The column whose values name the most files that are there; of equals, the one whose own name speaks of files."""
+    found = {column: [files.matches(value) for value in rows[column]] for column in candidates}
+    hits = {column: sum(len(paths) == 1 for paths in matches) for column, matches in found.items()}
+    most = max(hits.values(), default=0)
+    # Fewer than half would let a column of small numbers, an age for example, pass for the names of numbered files.
+    if 2 * most < len(rows):
+        raise UserError(
+            f"Cannot tell which column of {table} names the files: it has {_glimpse(rows)}, and no column names a file for half of the "
+            f"{len(rows)} rows in {files.folder}, which has {_count(files)}: name the column by --file_column or the folder by --audio."
+        )
+    best = [column for column in candidates if hits[column] == most]
+    best = [column for column in best if _FILE_WORDS & set(re.findall(r"[a-z]+", column.casefold()))] or best
+    if any(found[column] != found[best[0]] for column in best):
+        raise UserError(f"Cannot tell which column of {table} names the files: {' and '.join(best)} both do: name it by --file_column.")
+    return best[0]
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[\W_]+", "", column.casefold())
+
+
+def _glimpse(rows: pd.DataFrame) -> str:
+    """The columns of a table, each with its first value, for an error message."""
+    shown = [f"{column} ({rows[column].iloc[0]!r})" for column in rows.columns[:12]]
+    more = f" and {len(rows.columns) - 12} more" if len(rows.columns) > 12 else ""
+    return f"the columns {', '.join(shown)}{more}"
+
+
+def _count(files: AudioFiles) -> str:
+    return f"{len(files.paths)} audio files such as {files.paths[0].name}" if files.paths else "no audio files"
