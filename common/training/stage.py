@@ -5,7 +5,6 @@ schema of the config files.
 """
 
 import json
-import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,16 +20,13 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from common import cli as command_line
 from common.errors import UserError
-from common.files import write_json, write_text
+from common.files import write_json
 from common.progress import say
 from common.training.metrics_csv import MetricsCsv
+from common.training.run_folder import BEST, CONFIG, FINISHED, LAST, abandon, claim, finished
 from common.training.step_seed import StepSeed
-from common.training.tracking import Tracking, wandb_logger
-
-# What may differ between the start of a run and its resumption: where it is shown and what it runs on, never what it computes.
-FREE_KEYS = ("config", "out", "tracking", "trainer.enable_progress_bar", "trainer.num_nodes", "trainer.devices")
-
-LAST, BEST, FINISHED, CONFIG = "last.ckpt", "best.ckpt", "finished.json", "config.yaml"
+from common.training.stopping import StayStopped
+from common.training.tracking import Tracking, finish_run, wandb_logger
 
 
 @dataclass(frozen=True)
@@ -76,18 +72,16 @@ class Stage:
             command.metrics_csv.forget_after(step)
         try:
             trainer.fit(command.model, datamodule=command.datamodule, ckpt_path=str(checkpoint) if checkpoint.is_file() else None)
+            if trainer.interrupted:
+                raise KeyboardInterrupt
+            figures = self.finish(trainer, command.model, command.datamodule, folder)
         except (UserError, MisconfigurationException) as error:
-            # Nothing was learned yet: leave no folder that looks like a run.
-            if not checkpoint.is_file():
-                shutil.rmtree(folder)
+            abandon(folder)
             raise error if isinstance(error, UserError) else UserError(f"Training cannot start: {_sentence(error)}") from error
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        figures = self.finish(trainer, command.model, command.datamodule, folder)
+        finally:
+            finish_run(trainer.loggers)
         if trainer.is_global_zero:
             write_json(folder / FINISHED, figures)
-        for logger in trainer.loggers:
-            logger.finalize("success")
         return figures
 
     def parse(self, args: Sequence[str]) -> dict[str, Any]:
@@ -144,12 +138,17 @@ class _StageCommand(LightningCLI):
         self.folder = Path(self.config["out"])
         if not self.instantiate:
             return
-        plain = json.loads(self.parser.dump(self.config, format="json", skip_none=False))
-        self.finished = _claim(self.folder, plain)
+        claim(self.folder, json.loads(self.parser.dump(self.config, format="json", skip_none=False)))
+        self.finished = finished(self.folder)
 
     def instantiate_classes(self) -> None:
-        if self.instantiate and self.finished is None:
+        if not self.instantiate or self.finished is not None:
+            return
+        try:
             super().instantiate_classes()
+        except Exception:
+            abandon(self.folder)
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         config = self.config_init["trainer"]
@@ -161,45 +160,20 @@ class _StageCommand(LightningCLI):
             loggers += [online] if online else []
         extra = config.get("logger")
         loggers += extra if isinstance(extra, list) else [] if isinstance(extra, bool) or extra is None else [extra]
-        callbacks = [*(config.get("callbacks") or []), StepSeed(), *self._checkpoints()]
+        callbacks = [*(config.get("callbacks") or []), StepSeed(), StayStopped(), *self._checkpoints()]
         if config.get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
         return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
 
     def _checkpoints(self) -> list[ModelCheckpoint]:
-        always: dict[str, Any] = {"dirpath": self.folder, "enable_version_counter": False, "save_weights_only": False}
-        last = ModelCheckpoint(filename=Path(LAST).stem, save_on_train_epoch_end=self.stage.monitor is None, **always)
+        # At the end of the epoch, not of its validation: EarlyStopping counts between the two, and its count belongs into last.ckpt.
+        always: dict[str, Any] = {"dirpath": self.folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
+        last = ModelCheckpoint(filename=Path(LAST).stem, **always)
         if self.stage.monitor is None:
             return [last]
         # The best first: a kill between the two leaves a last.ckpt that makes the same best.ckpt again.
         best = ModelCheckpoint(filename=Path(BEST).stem, monitor=self.stage.monitor, mode="max", **always)
         return [best, last]
-
-
-def _claim(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
-    """Make ``folder`` this run's; returns its figures when it has already finished there with the same config."""
-    path = folder / CONFIG
-    if path.is_file():
-        earlier = _flat(yaml.safe_load(path.read_text(encoding="utf-8")))
-        now = _flat(config)
-        for key in sorted({*earlier, *now}):
-            if not key.startswith(FREE_KEYS) and earlier.get(key) != now.get(key):
-                raise UserError(
-                    f"{folder} holds a run with {key}={earlier.get(key)!r}, not {now.get(key)!r}: "
-                    "choose another --out, or remove the folder to start over."
-                )
-        finished = folder / FINISHED
-        return json.loads(finished.read_text(encoding="utf-8")) if finished.is_file() else None
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty and holds no run: choose another --out.")
-    write_text(path, yaml.safe_dump(config, sort_keys=False))
-    return None
-
-
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(config, dict) or not config:
-        return {prefix: config}
-    return {key: value for name, item in config.items() for key, value in _flat(item, f"{prefix}.{name}" if prefix else str(name)).items()}
 
 
 def _sentence(error: Exception) -> str:

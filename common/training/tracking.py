@@ -8,12 +8,14 @@ but no network waits for minutes.
 import netrc
 import os
 import socket
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger, WandbLogger
 
 from common.progress import say
 
@@ -78,6 +80,19 @@ def wandb_logger(tracking: Tracking, folder: Path, config: dict[str, Any]) -> Wa
         config=config,
         settings=settings,
     )
+
+
+def finish_run(loggers: Iterable[Logger]) -> None:
+    """End the W&B run among ``loggers``, so that the next run of this process (the next fold) begins its own.
+
+    Call it in a ``finally``: a run that an error ended is marked as failed.
+    """
+    failed = sys.exc_info()[0] is not None
+    for logger in loggers:
+        logger.finalize("failed" if failed else "success")
+        # _experiment: asking for the public ``experiment`` would start a run that never began.
+        if isinstance(logger, WandbLogger) and logger._experiment is not None:
+            logger._experiment.finish(exit_code=int(failed))
 
 
 def decide_mode(wanted: str) -> WandbMode:

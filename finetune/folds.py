@@ -1,0 +1,249 @@
+"""Folds: which clips train, validate and are held out, drawn once and read by everyone after.
+
+No patient is ever on two sides of a border: neither of held-out and the rest, nor of validation and training. Where a clip names
+no patient its recording stands in.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from common.errors import UserError
+from common.files import read_csv, write_csv
+from common.manifest import groups, has_patients, read_manifest
+from common.progress import say
+
+TRAIN, VALIDATION, HELD_OUT = ROLES = ("train", "validation", "held_out")
+
+# Draws of which the best balanced one is kept. The greedy assignment gains little beyond ten.
+ATTEMPTS = 10
+
+
+def folds(
+    manifest: str,
+    out: str,
+    num_folds: int = 5,
+    labels: str = "normal,wheeze,crackle",
+    validation_share: float = 0.2,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Divide a manifest into folds, grouped by patient and balanced over labels and number of clips.
+
+    Args:
+        manifest: CSV or Parquet file from ``common manifest`` or ``common audit``.
+        out: CSV file to write: clip_id, recording, patient, fold (which holds the clip out) and one role column per fold.
+        num_folds: number of folds K, at least 2.
+        labels: label columns to balance, joined by commas.
+        validation_share: share of each fold's training patients that chooses the epoch and stops training, in (0, 0.5].
+        seed: of the draw; the same seed gives the same folds whatever the order of the rows.
+    """
+    names = [name.strip() for name in labels.split(",") if name.strip()]
+    if num_folds < 2:
+        raise UserError(f"--num-folds is {num_folds}, expected at least 2.")
+    if not 0 < validation_share <= 0.5:
+        raise UserError(f"--validation-share is {validation_share:g}, expected a share above 0 and up to 0.5.")
+    if not names:
+        raise UserError("--labels names no label: give one or more label columns of the manifest, joined by commas.")
+    table = read_manifest(manifest, names)
+    drawn = draw_folds(table, names, num_folds, validation_share, seed)
+    write_csv(out, drawn)
+    named = has_patients(table)
+    if not named:
+        say(f"WARNING: {manifest} does not name the patient of every clip: folds are grouped by RECORDING there, and clips of one patient")
+        say("may stand on both sides. Scores can be too good. Add a 'patient' column if you can.")
+    positives = {name: [int((table[name][drawn["fold"] == fold] == 1).sum()) for fold in range(num_folds)] for name in names}
+    _warn_of_rare_labels(table, names, drawn["fold"], num_folds)
+    return {
+        "out": str(out),
+        "folds": num_folds,
+        "grouped_by": "patient" if named else "recording",
+        "groups": int(groups(table).nunique()),
+        "clips": len(table),
+        "clips_per_fold": np.bincount(drawn["fold"], minlength=num_folds).tolist(),
+        "positives_per_fold": positives,
+    }
+
+
+def draw_folds(table: pd.DataFrame, labels: Sequence[str], num_folds: int, validation_share: float = 0.2, seed: int = 0) -> pd.DataFrame:
+    """Draw folds for a manifest.
+
+    Args:
+        table: manifest with ``labels`` read (see `read_manifest`). Clips of poor quality take part as a kind of their own.
+        labels: label columns to balance; every combination of their values, unknown included, is a kind.
+        num_folds: K.
+        validation_share: of each fold's training clips, about.
+        seed: of the draw.
+
+    Returns:
+        One row per row of ``table``: clip_id, recording, patient, fold and role_0 to role_{K-1}.
+
+    Raises:
+        UserError: too few patients, or a recording that belongs to two.
+    """
+    _refuse_shared_recordings(table, "The manifest")
+    # In the order of clip_id, so that the order of the manifest's rows does not matter.
+    order = np.argsort(table["clip_id"].to_numpy(str), kind="stable")
+    group = groups(table).to_numpy(str)[order]
+    kind = _kinds(table, labels)[order]
+    unit = "patients" if has_patients(table) else "recordings"
+    count = len(np.unique(group))
+    if count < max(num_folds, 3):
+        raise UserError(
+            f"The manifest has {count} {unit}, too few for {num_folds} folds with a validation part each: "
+            f"expected at least {max(num_folds, 3)}; lower --num-folds or add recordings."
+        )
+    fold = _divide(group, kind, num_folds, seed)
+    roles = {}
+    for number in range(num_folds):
+        training = np.flatnonzero(fold != number)
+        role = np.where(fold == number, HELD_OUT, TRAIN).astype(object)
+        role[training[_carve(group[training], kind[training], validation_share, seed + 1 + number)]] = VALIDATION
+        roles[f"role_{number}"] = role
+    drawn = pd.DataFrame({"fold": fold, **roles}, index=order).sort_index().reset_index(drop=True)
+    return pd.concat([table[["clip_id", "recording", "patient"]].reset_index(drop=True), drawn], axis=1)
+
+
+def read_folds(path: str | Path, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Read folds and check them against the manifest that they shall divide.
+
+    Args:
+        path: CSV file from ``finetune folds``, or made to the same columns.
+        manifest: see `read_manifest`. Folds of clips that it lacks are left out: a part of a manifest keeps the folds of the whole.
+
+    Returns:
+        One row per row of ``manifest``, in its order: clip_id, recording, patient, fold (int) and role_0 to role_{K-1}.
+
+    Raises:
+        UserError: a column or a clip is missing, a role is unknown, or a patient stands on both sides of a border.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"No folds at {path}: make them with 'python -m finetune folds --manifest ... --out {path}'.")
+    table = read_csv(path, dtype={"clip_id": str, "recording": str, "patient": str}, keep_default_na=False)
+    missing = [name for name in ("clip_id", "fold", "role_0") if name not in table]
+    if missing:
+        raise UserError(f"{path} has no column {missing[0]!r}: it is not a table of folds; make one with 'python -m finetune folds'.")
+    if table["clip_id"].duplicated().any():
+        raise UserError(f"{path} gives clip {table['clip_id'][table['clip_id'].duplicated()].iloc[0]!r} twice: make the folds again.")
+    own = table.set_index("clip_id").reindex(manifest["clip_id"]).reset_index()
+    unknown = own["fold"].isna()
+    if unknown.any():
+        raise UserError(
+            f"{path} has no fold for {int(unknown.sum())} of the manifest's {len(manifest)} clips, {own['clip_id'][unknown].iloc[0]!r} first: "
+            "it was made for another manifest; make the folds again."
+        )
+    _check_roles(path, own)
+    own["fold"] = pd.to_numeric(own["fold"]).astype(int)
+    own[["recording", "patient"]] = manifest[["recording", "patient"]].to_numpy()
+    _refuse_shared_recordings(manifest, "The manifest")
+    group = groups(manifest).to_numpy(str)
+    for number in range(count_folds(own)):
+        sides = own.groupby(group)[f"role_{number}"].nunique()
+        if (sides > 1).any():
+            name = str(sides.index[sides > 1][0]).replace(":", " ", 1)
+            raise UserError(
+                f"{path} leaks: in fold {number} {int((sides > 1).sum())} patients or recordings have clips in two roles, {name} first; "
+                "make the folds again with 'python -m finetune folds'."
+            )
+    return own
+
+
+def count_folds(table: pd.DataFrame) -> int:
+    """Number of folds K of a table of folds."""
+    return sum(name.startswith("role_") for name in table.columns)
+
+
+def _kinds(table: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
+    """The label combination of every clip as an integer [n]; clips of poor quality are one combination of their own."""
+    values = table[list(labels)].fillna(-1).astype(int).astype(str).agg("/".join, axis=1)
+    return np.unique(values.where(table["quality"] != "poor", "poor").to_numpy(str), return_inverse=True)[1]
+
+
+def _divide(group: np.ndarray, kind: np.ndarray, parts: int, seed: int) -> np.ndarray:
+    """Part of every clip, int [n]: whole groups, each kind spread as evenly as the best of some greedy draws does it."""
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    # A kind of fewer clips than parts cannot be spread; all such together perhaps can.
+    spread = np.where(np.bincount(kind)[kind] >= parts, kind, -1)
+    draws = [StratifiedGroupKFold(parts, shuffle=True, random_state=seed * ATTEMPTS + attempt) for attempt in range(ATTEMPTS)]
+    best, best_cost = np.zeros(len(group), dtype=int), np.inf
+    for splitter in [*draws, GroupKFold(parts)]:
+        part = np.zeros(len(group), dtype=int)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The least populated class")
+            for number, (_, inside) in enumerate(splitter.split(group, spread, group)):
+                part[inside] = number
+        cost = _imbalance(part, kind, parts)
+        if cost < best_cost:
+            best, best_cost = part, cost
+    return best
+
+
+def _carve(group: np.ndarray, kind: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Clips that validate, bool [n]: of an even division into 1 / share parts, the part that is most like the whole."""
+    parts = min(max(2, round(1 / share)), len(np.unique(group)))
+    part = _divide(group, kind, parts, seed)
+    shares = _shares(part, kind, parts)
+    return part == np.abs(shares - 1 / parts).mean(axis=1).argmin()
+
+
+def _imbalance(part: np.ndarray, kind: np.ndarray, parts: int) -> float:
+    """How far the parts are from holding an equal share of every kind and of all clips; infinite where a part is empty."""
+    if len(np.unique(part)) < parts:
+        return np.inf
+    return float(np.abs(_shares(part, kind, parts) - 1 / parts).mean())
+
+
+def _shares(part: np.ndarray, kind: np.ndarray, parts: int) -> np.ndarray:
+    """Share of every kind, and last of all clips, in each part: [parts, kinds + 1]. Kinds weigh alike, however rare."""
+    counts = np.zeros((parts, kind.max() + 1))
+    np.add.at(counts, (part, kind), 1)
+    counts = np.column_stack([counts, counts.sum(axis=1)])
+    return counts / np.maximum(counts.sum(axis=0), 1)
+
+
+def _check_roles(path: Path, table: pd.DataFrame) -> None:
+    columns = [f"role_{number}" for number in range(count_folds(table))]
+    if len(columns) < 2 or not set(columns) <= set(table.columns):
+        raise UserError(
+            f"{path} has the role columns {sorted(c for c in table if str(c).startswith('role_'))}: expected role_0 to role_{{K-1}}."
+        )
+    fold = pd.to_numeric(table["fold"], errors="coerce")
+    for number, column in enumerate(columns):
+        wrong = ~table[column].isin(ROLES) | ((table[column] == HELD_OUT) != (fold == number))
+        if wrong.any():
+            row = table[wrong].iloc[0]
+            raise UserError(
+                f"{path}, clip {row['clip_id']!r}: fold is {row['fold']} and {column} is {row[column]!r}; expected one of "
+                f"{', '.join(ROLES)}, and {HELD_OUT} in its own fold only."
+            )
+    if not fold.isin(range(len(columns))).all():
+        raise UserError(f"{path} has a fold other than 0 to {len(columns) - 1}: make the folds again.")
+
+
+def _refuse_shared_recordings(table: pd.DataFrame, where: str) -> None:
+    owners = groups(table).groupby(table["recording"]).nunique()
+    if (owners > 1).any():
+        name = owners.index[owners > 1][0]
+        patients = sorted(set(table["patient"][table["recording"] == name]))
+        raise UserError(
+            f"{where} gives recording {name!r} to more than one patient ({', '.join(repr(patient) for patient in patients)}): "
+            "name one patient for all of its clips, or none."
+        )
+
+
+def _warn_of_rare_labels(table: pd.DataFrame, labels: Sequence[str], fold: pd.Series, num_folds: int) -> None:
+    for name in labels:
+        known = (table["quality"] != "poor") & table[name].notna()
+        for value, word in ((1, "positive"), (0, "negative")):
+            having = known & (table[name] == value)
+            empty = sorted(set(range(num_folds)) - set(fold[having]))
+            if empty:
+                say(
+                    f"WARNING: label {name!r} has {word} clips in {groups(table)[having].nunique()} patients or recordings; fold "
+                    f"{', '.join(map(str, empty))} holds none out, and its metrics of {name!r} will be empty."
+                )
