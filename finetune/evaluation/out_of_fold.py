@@ -97,9 +97,10 @@ def check_out_of_fold(table: pd.DataFrame, labels: Sequence[str], where: str = "
     targets = _numbers(table, [f"target_{label}" for label in labels], where)
     probabilities = _numbers(table, [f"prob_{label}" for label in labels], where)
     fold = _numbers(table, ["fold"], where)[:, 0]
-    _refuse(where, table, ~(np.isnan(targets) | np.isin(targets, (0, 1))).all(axis=1), "has a target other than 1, 0 or empty")
-    _refuse(where, table, ~((probabilities >= 0) & (probabilities <= 1)).all(axis=1), "has a probability outside 0 to 1 or none")
-    _refuse(where, table, np.isnan(fold) | (fold % 1 != 0), "has no whole number in 'fold'")
+    _refuse(where, table, (~np.isnan(targets) & ~np.isin(targets, (0, 1))).any(axis=1), "has a target other than 1, 0 or empty")
+    outside = (np.isnan(probabilities) | (probabilities < 0) | (probabilities > 1)).any(axis=1)
+    _refuse(where, table, outside, "has a probability outside 0 to 1 or none")
+    _refuse(where, table, np.not_equal(fold % 1, 0), "has no whole number in 'fold'")
     _refuse(where, table, table["clip_id"].duplicated().to_numpy(), "comes a second time")
     targets[(table["quality"] == "poor").to_numpy()] = np.nan
     predictions = OutOfFold(table, tuple(labels), targets, probabilities, fold.astype(np.int64), groups(table).to_numpy(str))
@@ -115,7 +116,7 @@ def _numbers(table: pd.DataFrame, columns: list[str], where: str) -> np.ndarray:
     numbers = table[columns].apply(pd.to_numeric, errors="coerce")
     for name in columns:
         _refuse(where, table, (numbers[name].isna() & table[name].notna()).to_numpy(), f"has no number in {name!r}")
-    return numbers.to_numpy(np.float64)
+    return numbers.to_numpy(np.float64, copy=True)
 
 
 def _refuse(where: str, table: pd.DataFrame, wrong: np.ndarray, what: str) -> None:

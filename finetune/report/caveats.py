@@ -1,0 +1,75 @@
+"""What a reader must know before believing a figure: leaks, groups that are not patients, parts that are missing."""
+
+from dataclasses import dataclass
+
+from finetune.evaluation.summary import Evaluation
+from finetune.report.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """A box at the top of the page.
+
+    Attributes:
+        title: a few words.
+        text: what it means for the figures, and what to do.
+    """
+
+    title: str
+    text: str
+
+
+def caveats_of(folder: RunFolder, evaluation: Evaluation) -> list[Caveat]:
+    """Everything about a run that makes its figures better than they would be on new patients, or incomplete."""
+    found = []
+    if folder.record.get("grouped_by") != "patient":
+        found.append(
+            Caveat(
+                "No patient column: folds are grouped by recording",
+                "Recordings of one patient may be on both sides of a fold, and a model can recognise a patient. The figures are "
+                "probably too good for new patients, and the intervals too narrow. Give the manifest a patient column if you can.",
+            )
+        )
+    if (folder.record.get("encoder") or {}).get("transductive"):
+        found.append(
+            Caveat(
+                "Transductive: the encoder was pretrained on held-out patients",
+                "It heard recordings of the patients that it is judged on here, without their labels. The figures are probably too good "
+                "for new patients. Pretrain one encoder per fold with 'python -m pretrain folds' for an unbiased estimate.",
+            )
+        )
+    for fold, names in folder.leaking_groups().items():
+        found.append(
+            Caveat(
+                f"Leak: fold {fold} trained on its held-out groups",
+                f"{len(names)} held-out patients or recordings are also in its training or validation part, {names[0]} among them. "
+                "Its figures are not out of fold. Make the folds again with 'python -m finetune folds'.",
+            )
+        )
+    return found + _coverage(folder, evaluation)
+
+
+def _coverage(folder: RunFolder, evaluation: Evaluation) -> list[Caveat]:
+    planned = dict(zip(folder.folds["clip_id"], folder.folds["fold"], strict=True))
+    table = evaluation.predictions.table
+    predicted = dict(zip(table["clip_id"], evaluation.predictions.fold.astype(str), strict=True))
+    absent = sum(clip not in predicted for clip in planned)
+    strange = sum(planned.get(clip) != fold for clip, fold in predicted.items())
+    found = []
+    if absent:
+        found.append(
+            Caveat(
+                f"Incomplete: {absent:,} of {len(planned):,} clips have no prediction",
+                f"oof.csv covers folds {', '.join(map(str, evaluation.predictions.folds))}; folds.csv plans {len(folder.role_columns())}. "
+                "Run 'python -m finetune crossval' again with the same --out: it goes on at the first unfinished fold.",
+            )
+        )
+    if strange:
+        found.append(
+            Caveat(
+                f"Mismatch: {strange:,} predictions do not belong to these folds",
+                "oof.csv holds clips that folds.csv does not know or gives to another fold: it may come from other folds. "
+                "Run 'python -m finetune crossval' again in a fresh folder.",
+            )
+        )
+    return found

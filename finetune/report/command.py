@@ -1,0 +1,54 @@
+"""``python -m finetune report``: judge a run by its out-of-fold predictions and write the page."""
+
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+from common.files import write_csv, write_json, write_text
+from common.progress import say
+from finetune.evaluation.thresholds import Rule
+
+
+def report(run: str, out: str | None = None, thresholds: Rule = "youden", resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """Judge a cross-validation run by its out-of-fold predictions: write a page and the tables behind it.
+
+    Writes report.html (one file, opens without network), metrics.json, per_fold.csv, thresholds.json (from all folds, for the
+    export) and predictions.csv (every held-out clip, decided by the thresholds of the other folds).
+
+    Args:
+        run: folder that 'python -m finetune crossval' wrote.
+        out: folder for the report; 'report' inside the run's folder by default.
+        thresholds: what each label's threshold maximises: "youden" (sensitivity + specificity - 1; weighs both errors alike
+            and does not move with the prevalence) or "f1" (ignores true negatives and follows the prevalence).
+        resamples: bootstrap draws over patients for the 95 % intervals; 1000 settles the second decimal.
+        seed: of the bootstrap.
+
+    Returns:
+        The headline figures, pooled out of fold unless a name says _mean, _sd (over folds) or _ci (95 % interval), and the
+        page's path.
+
+    Raises:
+        UserError: the run's folder is missing or incomplete, or its predictions cannot be evaluated.
+    """
+    if resamples < 1:
+        raise UserError(f"resamples is {resamples}: expected a positive number of bootstrap draws.")
+    # Late: sklearn, matplotlib and torch take seconds to import, which --help should not.
+    from finetune.evaluation.out_of_fold import read_out_of_fold
+    from finetune.evaluation.summary import evaluate_predictions, per_fold_table
+    from finetune.report.page import render
+    from finetune.report.run_folder import read_run_folder
+    from finetune.report.text import per_fold_text
+
+    folder = read_run_folder(run)
+    predictions = read_out_of_fold(folder.path / "oof.csv", folder.task.labels)
+    evaluation = evaluate_predictions(predictions, folder.task, thresholds, resamples, seed)
+    page = render(folder, evaluation)
+    target = Path(out) if out is not None else folder.path / "report"
+    write_json(target / "metrics.json", evaluation.as_json())
+    write_csv(target / "per_fold.csv", per_fold_table(evaluation))
+    write_json(target / "thresholds.json", evaluation.thresholds.as_json())
+    write_csv(target / "predictions.csv", evaluation.decided_table())
+    write_text(target / "report.html", page)
+    for line in per_fold_text(evaluation):
+        say(line)
+    return {**evaluation.figures(), "report": str(target / "report.html")}

@@ -1,0 +1,183 @@
+"""The report's pictures, drawn in one style and returned as data URIs, so that the page stands alone."""
+
+import base64
+import io
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from finetune.evaluation.curves import Curve, precision_recall, roc
+from finetune.evaluation.summary import Evaluation
+from finetune.report.text import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Blue and vermilion of Okabe & Ito's palette, which colour-blind readers can tell apart.
+POSITIVE, NEGATIVE, FOLD, INK, GRID = "#d55e00", "#0072b2", "#9cc3de", "#1f2933", "#e4e7eb"
+# Any: the type of an rcParams key is a Literal of every one there is.
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": "#9aa5b1",
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "text.color": INK,
+    "xtick.color": "#52606d",
+    "ytick.color": "#52606d",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": True,
+    "legend.framealpha": 0.85,
+    "legend.edgecolor": "none",
+    "legend.fontsize": 8,
+    "svg.fonttype": "path",
+    # Fixed, so that the same run gives the same bytes.
+    "svg.hashsalt": "auscult",
+}
+MAX_COLUMNS = 3
+
+
+def roc_figure(evaluation: Evaluation) -> str:
+    """ROC curves, one panel per label: folds thin, pooled bold."""
+
+    def draw(axes: "Axes", column: int, label: str) -> None:
+        _curves(evaluation, axes, column, roc)
+        axes.plot([0, 1], [0, 1], color="#7b8794", linestyle=":", linewidth=1, label="chance")
+        axes.set(title=f"{label}: AUROC {number(evaluation.pooled.labels[label]['auroc'])}")
+        axes.set(xlabel="1 - specificity", ylabel="Sensitivity")
+        _share_axes(axes)
+        axes.legend(loc="lower right")
+
+    return _panels(evaluation, draw, height=3.4)
+
+
+def precision_recall_figure(evaluation: Evaluation) -> str:
+    """Precision-recall curves, one panel per label: folds thin, pooled bold, chance at the prevalence."""
+
+    def draw(axes: "Axes", column: int, label: str) -> None:
+        metrics = evaluation.pooled.labels[label]
+        _curves(evaluation, axes, column, precision_recall)
+        if metrics["prevalence"] is not None:
+            axes.axhline(metrics["prevalence"], color="#7b8794", linestyle=":", linewidth=1, label="chance (prevalence)")
+        axes.set(title=f"{label}: average precision {number(metrics['average_precision'])}")
+        axes.set(xlabel="Recall", ylabel="Precision")
+        _share_axes(axes)
+        axes.legend(loc="best")
+
+    return _panels(evaluation, draw, height=3.4)
+
+
+def histogram_figure(evaluation: Evaluation) -> str:
+    """Probabilities by true class, one panel per label, each class as shares of its own clips; the export's threshold as a line."""
+    predictions = evaluation.predictions
+    bins = np.linspace(0, 1, 26)
+
+    def draw(axes: "Axes", column: int, label: str) -> None:
+        for value, colour, name in ((0, NEGATIVE, "absent"), (1, POSITIVE, "present")):
+            shown = predictions.probabilities[predictions.targets[:, column] == value, column]
+            if len(shown):
+                weights = np.full(len(shown), 1 / len(shown))
+                text = f"{name} ({len(shown):,})"
+                axes.hist(shown, bins, weights=weights, color=colour, alpha=0.25)  # type: ignore[arg-type]
+                axes.hist(shown, bins, weights=weights, color=colour, histtype="step", linewidth=1.4, label=text)  # type: ignore[arg-type]
+        axes.axvline(evaluation.thresholds.values[column], color=INK, linestyle="--", linewidth=1, label="threshold")
+        axes.set(title=label, xlabel="Probability", ylabel="Share of the class's clips", xlim=(0, 1))
+        axes.set_ylim(top=1.35 * axes.get_ylim()[1])
+        axes.legend(loc="upper center")
+
+    return _panels(evaluation, draw, height=2.9)
+
+
+def confusion_figure(evaluation: Evaluation) -> str:
+    """One 2 x 2 confusion matrix per label: counts, shaded by the share of the true class."""
+
+    def draw(axes: "Axes", column: int, label: str) -> None:
+        metrics = evaluation.pooled.labels[label]
+        counts = [[metrics["true_negatives"], metrics["false_positives"]], [metrics["false_negatives"], metrics["true_positives"]]]
+        _matrix(axes, np.array(counts), ("absent", "present"))
+        axes.set(title=label)
+
+    return _panels(evaluation, draw, height=2.9)
+
+
+def class_confusion_figure(evaluation: Evaluation) -> str:
+    """The confusion matrix of the classes behind the ICBHI Score."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    classes, counts = evaluation.pooled.icbhi.classes, evaluation.pooled.icbhi.confusion
+    side = 1.6 + 0.85 * len(classes)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+        _matrix(figure.add_subplot(), counts, classes)
+        return _data_uri(figure)
+
+
+def _curves(evaluation: Evaluation, axes: "Axes", column: int, curve_of: Callable[[np.ndarray, np.ndarray], Curve | None]) -> None:
+    predictions = evaluation.predictions
+    targets, scores = predictions.targets[:, column], predictions.probabilities[:, column]
+    name: str | None = "each fold"
+    for fold in predictions.folds:
+        curve = curve_of(targets[predictions.fold == fold], scores[predictions.fold == fold])
+        if curve is not None:
+            axes.plot(curve.x, curve.y, color=FOLD, linewidth=0.9, label=name)
+            name = None
+    curve = curve_of(targets, scores)
+    if curve is None:
+        axes.text(0.5, 0.5, "one class only", ha="center", va="center")
+    else:
+        axes.plot(curve.x, curve.y, color=NEGATIVE, linewidth=2.2, label="pooled", clip_on=False)
+
+
+def _share_axes(axes: "Axes") -> None:
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+
+
+def _matrix(axes: "Axes", counts: np.ndarray, names: tuple[str, ...]) -> None:
+    """Draw ``counts`` [C, C], true class by decided class."""
+    row_sums = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, row_sums, out=np.zeros(counts.shape), where=row_sums > 0)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(names)):
+        for column in range(len(names)):
+            share = f"\n{shares[row, column]:.0%}" if row_sums[row] else ""
+            colour = "white" if shares[row, column] > 0.55 else INK
+            axes.text(column, row, f"{counts[row, column]:,}{share}", ha="center", va="center", color=colour, fontsize=9)
+    wrapped = [name.replace(" + ", " +\n") for name in names]
+    axes.set_xticks(range(len(names)), wrapped)
+    axes.set_yticks(range(len(names)), wrapped)
+    axes.set(xlabel="Decided", ylabel="True")
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _panels(evaluation: Evaluation, draw: Callable[["Axes", int, str], None], height: float) -> str:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    labels = evaluation.predictions.labels
+    columns = min(len(labels), MAX_COLUMNS)
+    rows = math.ceil(len(labels) / columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.4 * columns, height * rows), layout="constrained")
+        for column, label in enumerate(labels):
+            draw(figure.add_subplot(rows, columns, column + 1), column, label)
+        return _data_uri(figure)
+
+
+def _data_uri(figure: "Figure") -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,214 @@
+"""Fill the report's page: what is shown, in which order, in which words. How it looks is in report.html."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finetune.evaluation.metrics import METRICS
+from finetune.evaluation.summary import Evaluation
+from finetune.report import figures
+from finetune.report.caveats import caveats_of
+from finetune.report.run_folder import RunFolder
+from finetune.report.text import MISSING, fold_rows, interval, number, summary_line
+
+TITLES = {
+    "auroc": "AUROC",
+    "average_precision": "Average precision",
+    "precision": "Precision",
+    "recall": "Recall (sensitivity)",
+    "specificity": "Specificity",
+    "f1": "F1",
+    "accuracy": "Accuracy",
+}
+RULES = {"youden": "Youden's J (sensitivity + specificity - 1)", "f1": "F1"}
+ENCODERS = {
+    "none": "none: the encoder started from its own initial weights, no pretrained file was given",
+    "per_fold": "one per fold, pretrained without that fold's held-out patients",
+    "shared": "one for all folds",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page; the first cell of a row names it. ``foot`` rows are set apart (means, pooled)."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    foot: Sequence[Sequence[str]] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the page: ``source`` is a data URI, ``alt`` says in words what it shows."""
+
+    caption: str
+    source: str
+    alt: str
+
+
+def render(folder: RunFolder, evaluation: Evaluation) -> str:
+    """The page as one HTML text that needs no other file and no network."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("finetune.report", "."), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html").render(
+        name=folder.path.resolve().name,
+        summary=summary_line(evaluation),
+        caveats=caveats_of(folder, evaluation),
+        notes=evaluation.notes(),
+        cards=_cards(evaluation),
+        resampled="patients" if folder.record.get("grouped_by") == "patient" else "recordings",
+        intervals=evaluation.intervals,
+        rule=RULES[evaluation.thresholds.rule],
+        scored=" and ".join(evaluation.scored),
+        labels=_label_table(evaluation),
+        folds=_fold_table(folder, evaluation),
+        thresholds=_threshold_table(evaluation),
+        curves=_curves(evaluation),
+        confusions=_confusions(evaluation),
+        histogram=_histogram(evaluation),
+        data=_data(folder, evaluation),
+        provenance=_provenance(folder),
+    )
+
+
+def _cards(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """(what, figure, how it is meant) of the page's first row."""
+    mean, deviation = evaluation.spread()
+    icbhi, counts = evaluation.pooled.icbhi, evaluation.predictions.counts()
+    groups = "patients" if counts["patients"] is not None else "recordings"
+    return [
+        ("Macro AUROC, pooled", number(evaluation.pooled.macro["auroc"]), f"95 % interval {interval(evaluation.intervals.macro)}"),
+        (
+            "Macro AUROC, over folds",
+            f"{number(mean['macro_auroc'])} ± {number(deviation['macro_auroc'])}",
+            f"mean ± standard deviation of {len(evaluation.folds)} folds",
+        ),
+        ("ICBHI Score", number(icbhi.score), f"SE {number(icbhi.sensitivity)}, SP {number(icbhi.specificity)}"),
+        ("Annotated clips", number(counts["annotated_clips"]), f"of {number(evaluation.intervals.groups)} {groups}"),
+    ]
+
+
+def _label_table(evaluation: Evaluation) -> Table:
+    rows = []
+    for label, metrics in evaluation.pooled.labels.items():
+        prevalence = MISSING if metrics["prevalence"] is None else f"{metrics['prevalence']:.1%}"
+        values = [number(metrics[name]) for name in METRICS]
+        counts = [number(metrics["n"]), number(metrics["positives"]), prevalence]
+        rows.append([label, *counts, values[0], interval(evaluation.intervals.labels[label]), *values[1:]])
+    macro = [number(evaluation.pooled.macro[name]) for name in METRICS]
+    foot = ["macro", "", "", "", macro[0], interval(evaluation.intervals.macro), *macro[1:]]
+    head = ["Label", "Clips", "Positive", "Prevalence", "AUROC", "95 % interval", *(TITLES[name] for name in METRICS[1:])]
+    return Table(f"Per label, all out-of-fold clips together; macro: mean of {' and '.join(evaluation.scored)}", head, rows, [foot])
+
+
+def _fold_table(folder: RunFolder, evaluation: Evaluation) -> Table:
+    columns = {"fold": "Fold", "patients": "Patients", "annotated_clips": "Annotated clips", "macro_auroc": "Macro AUROC"}
+    columns |= {f"auroc_{label}": f"AUROC {label}" for label in evaluation.predictions.labels}
+    columns |= {"macro_average_precision": "Macro average precision", "macro_f1": "Macro F1"}
+    columns |= {"icbhi_score": "ICBHI Score", "icbhi_sensitivity": "SE", "icbhi_specificity": "SP"}
+    rows = fold_rows(evaluation, list(columns))
+    for row, fold in zip(rows, evaluation.folds, strict=False):
+        record = folder.fold_records.get(fold, {})
+        row += [number(folder.clips_by_role(fold, "train")), number(folder.clips_by_role(fold, "validation"))]
+        row.append(number(record.get("best_epoch")))
+    count = len(evaluation.folds)
+    foot = [[*row, "", "", ""] for row in rows[count:]]
+    head = [*columns.values(), "Training clips", "Validation clips", "Best epoch"]
+    return Table("Per fold, held-out clips of that fold alone", head, rows[:count], foot)
+
+
+def _threshold_table(evaluation: Evaluation) -> Table:
+    rows = [[label, number(value)] for label, value in zip(evaluation.thresholds.labels, evaluation.thresholds.values, strict=True)]
+    for thresholds in evaluation.fold_thresholds.values():
+        for row, value in zip(rows, thresholds.values, strict=True):
+            row.append(number(value))
+    head = ["Label", "All folds (export)", *(f"Deciding fold {fold}" for fold in evaluation.fold_thresholds)]
+    return Table("Thresholds", head, rows)
+
+
+def _curves(evaluation: Evaluation) -> list[Picture]:
+    def each(name: str) -> str:
+        return ", ".join(f"{label} {number(metrics[name])}" for label, metrics in evaluation.pooled.labels.items())
+
+    return [
+        Picture(
+            "ROC curves. Thin: each fold. Bold: all out-of-fold clips pooled.",
+            figures.roc_figure(evaluation),
+            f"ROC curves per label; pooled AUROC: {each('auroc')}.",
+        ),
+        Picture(
+            "Precision-recall curves. Thin: each fold. Bold: pooled. Dotted: what guessing gives, the prevalence.",
+            figures.precision_recall_figure(evaluation),
+            f"Precision-recall curves per label; pooled average precision: {each('average_precision')}.",
+        ),
+    ]
+
+
+def _confusions(evaluation: Evaluation) -> list[Picture]:
+    icbhi = evaluation.pooled.icbhi
+    return [
+        Picture(
+            "Confusion per label: clips, and their share of the true class.",
+            figures.confusion_figure(evaluation),
+            "Confusion matrices per label; the counts are in metrics.json.",
+        ),
+        Picture(
+            f"Confusion of the {len(icbhi.classes)} classes behind the ICBHI Score ({icbhi.n:,} clips whose class is known).",
+            figures.class_confusion_figure(evaluation),
+            f"Confusion matrix of {', '.join(icbhi.classes)}; SE {number(icbhi.sensitivity)}, SP {number(icbhi.specificity)}.",
+        ),
+    ]
+
+
+def _histogram(evaluation: Evaluation) -> Picture:
+    return Picture(
+        "Probabilities by true class, each class as shares of its own clips. Dashed: the export's threshold.",
+        figures.histogram_figure(evaluation),
+        "Histograms of the probabilities of clips with and without each label.",
+    )
+
+
+def _data(folder: RunFolder, evaluation: Evaluation) -> dict[str, str]:
+    counts = evaluation.predictions.counts()
+    return {
+        "Patients": "no patient column" if counts["patients"] is None else number(counts["patients"]),
+        "Recordings": number(counts["recordings"]),
+        "Clips": number(counts["clips"]),
+        "Annotated clips": number(counts["annotated_clips"]),
+        "Poor quality, left out": number(counts["poor_quality_clips"]),
+        "Not annotated, left out": number(counts["unlabelled_clips"]),
+        "Folds grouped by": str(folder.record.get("grouped_by", "not recorded")),
+        "Manifest": str(folder.record.get("manifest", "not recorded")),
+        "Data hash": str(folder.record.get("data_hash", "not recorded")),
+    }
+
+
+def _provenance(folder: RunFolder) -> dict[str, str]:
+    record = folder.record
+    encoder = record.get("encoder") or {}
+    source = str(encoder.get("source", "not recorded"))
+    words = ENCODERS.get(source, source)
+    if source == "shared":
+        heard = "held-out patients, without their labels (transductive)" if encoder.get("transductive") else "none of the held-out patients"
+        words = f"{words}, which heard {heard}"
+    facts = {"Pretrained encoder": words}
+    if encoder.get("file"):
+        facts["Encoder file"] = str(encoder["file"])
+    task = record["task"]
+    facts["Task"] = f"{task['class_path'].rpartition('.')[2]}({_arguments(task['init_args'])})"
+    for key, title in (("sample_rate", "Sample rate, Hz"), ("clip_s", "Clip length, s"), ("seed", "Seed"), ("git_commit", "Commit")):
+        facts[title] = str(record.get(key) if record.get(key) is not None else "not recorded")
+    seconds = [of_fold["seconds"] for of_fold in folder.fold_records.values() if of_fold.get("seconds") is not None]
+    if seconds:
+        facts["Training time, minutes"] = f"{sum(seconds) / 60:.1f}"
+    versions = record.get("versions") or {}
+    facts["Versions"] = ", ".join(f"{name} {version}" for name, version in versions.items()) or "not recorded"
+    return facts
+
+
+def _arguments(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in arguments.items())

@@ -1,0 +1,95 @@
+"""What a run's folder says about itself: run.json, the roles in folds.csv, and each fold's own record."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from common.described import build
+from common.errors import UserError
+from common.files import read_csv
+from common.manifest import groups
+from finetune.tasks.base import Task
+
+FORMAT = "auscult.run/1"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run of ``finetune crossval``.
+
+    Attributes:
+        path: the folder.
+        record: content of run.json.
+        task: the task that the run was trained for.
+        folds: folds.csv: clip_id, recording, patient, fold, role_0 ... role_{K-1}, all text.
+        fold_records: fold -> content of fold-K/fold.json, for the folds that have one.
+    """
+
+    path: Path
+    record: dict[str, Any]
+    task: Task
+    folds: pd.DataFrame
+    fold_records: dict[int, dict[str, Any]]
+
+    def role_columns(self) -> dict[int, str]:
+        """Fold -> its column of roles (train, validation, held_out)."""
+        names = [name for name in self.folds.columns if name.startswith("role_")]
+        return {int(name.removeprefix("role_")): name for name in names}
+
+    def clips_by_role(self, fold: int, role: str) -> int | None:
+        """How many clips have a role in a fold; None where folds.csv does not know the fold."""
+        column = self.role_columns().get(fold)
+        return None if column is None else int((self.folds[column] == role).sum())
+
+    def leaking_groups(self) -> dict[int, list[str]]:
+        """Fold -> patients (or recordings) that are held out and also trained or validated on; a sound run has none."""
+        group = groups(self.folds)
+        leaks = {}
+        for fold, column in self.role_columns().items():
+            held_out = self.folds[column] == "held_out"
+            shared = sorted(set(group[held_out]) & set(group[~held_out]))
+            if shared:
+                leaks[fold] = shared
+        return leaks
+
+
+def read_run_folder(path: str | Path) -> RunFolder:
+    """Read a run's folder.
+
+    Raises:
+        UserError: there is no such folder, a file of it is missing, or run.json is not one of crossval's.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise UserError(f"No run at {path}: expected the folder that 'python -m finetune crossval --out' wrote.")
+    if not (path / "run.json").is_file():
+        raise UserError(f"{path} has no run.json: expected the folder that 'python -m finetune crossval --out' wrote.")
+    record = _read_json(path / "run.json")
+    if record.get("format") != FORMAT or not isinstance(record.get("task"), dict):
+        raise UserError(
+            f"{path / 'run.json'} has format {record.get('format')!r} and {'a' if 'task' in record else 'no'} task: "
+            f"expected {FORMAT!r} with a task; run 'python -m finetune crossval' again."
+        )
+    folds = read_csv(path / "folds.csv", dtype=str, keep_default_na=False)
+    missing = [name for name in ("clip_id", "recording", "patient", "fold") if name not in folds.columns]
+    if missing:
+        raise UserError(f"{path / 'folds.csv'} has no column {missing[0]!r}: expected the table that 'python -m finetune folds' writes.")
+    records = {}
+    for file in sorted(path.glob("fold-*/fold.json")):
+        of_fold = _read_json(file)
+        if "fold" in of_fold:
+            records[int(of_fold["fold"])] = of_fold
+    return RunFolder(path, record, build(record["task"], Task), folds, records)  # type: ignore[type-abstract]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}): restore it, or run 'python -m finetune crossval' again.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds a {type(value).__name__}: expected a JSON object; run 'python -m finetune crossval' again.")
+    return value

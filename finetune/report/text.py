@@ -1,0 +1,48 @@
+"""How figures are written for a person, on the page and on the terminal."""
+
+from collections.abc import Sequence
+
+from finetune.evaluation.summary import Evaluation, per_fold_table
+
+MISSING = "-"
+
+
+def number(value: float | int | None, digits: int = 3) -> str:
+    """A count as it is, a share with ``digits`` decimals, a dash where there is none (None or NaN)."""
+    if value is None or value != value:
+        return MISSING
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
+
+
+def interval(value: tuple[float, float] | None) -> str:
+    """A 95 % interval, low to high."""
+    return MISSING if value is None else f"{value[0]:.3f} to {value[1]:.3f}"
+
+
+def summary_line(evaluation: Evaluation) -> str:
+    """The one sentence that answers "how good is it?"."""
+    mean, deviation = evaluation.spread()
+    return (
+        f"Macro AUROC over {' and '.join(evaluation.scored)}: {number(evaluation.pooled.macro['auroc'])} pooled out of fold "
+        f"(95 % interval {interval(evaluation.intervals.macro)}), "
+        f"{number(mean['macro_auroc'])} ± {number(deviation['macro_auroc'])} mean and standard deviation over "
+        f"{len(evaluation.folds)} folds."
+    )
+
+
+def fold_rows(evaluation: Evaluation, columns: Sequence[str]) -> list[list[str]]:
+    """The rows of `per_fold_table` (folds, mean, sd, pooled), these columns of it, written for a person."""
+    table = per_fold_table(evaluation)[list(columns)].astype(object)
+    rows = table.where(table.notna(), None).to_numpy().tolist()
+    return [[value if isinstance(value, str) else number(value) for value in row] for row in rows]
+
+
+def per_fold_text(evaluation: Evaluation) -> list[str]:
+    """The per-fold table for a terminal, then the notes and the summary: one string per line."""
+    head = {"fold": "fold", "patients": "patients", "annotated_clips": "clips", "macro_auroc": "macro_auroc"}
+    head |= {f"auroc_{label}": f"auroc_{label}" for label in evaluation.predictions.labels}
+    head |= {"macro_f1": "macro_f1", "icbhi_score": "icbhi_score"}
+    rows = [list(head.values()), *fold_rows(evaluation, list(head))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [*lines, *evaluation.notes(), summary_line(evaluation)]
