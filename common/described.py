@@ -18,7 +18,8 @@ class Described:
     """Base of the classes that a config can name: records the arguments of the outermost constructor call.
 
     Arguments must be numbers, strings, booleans, None, lists, dicts or other ``Described`` objects; anything else fails when
-    the description is asked for, not silently when a checkpoint is opened.
+    the description is asked for, not silently when a checkpoint is opened. A constructor names its arguments: ``**kwargs`` are
+    recorded by their names, ``*args`` have none and are refused where the class is defined.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -27,36 +28,81 @@ class Described:
             return
         constructor = cls.__init__
         signature = inspect.signature(constructor)
+        for parameter in signature.parameters.values():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY) and parameter.name != "self":
+                raise TypeError(
+                    f"{cls.__qualname__}({parameter.name}): a described class is rebuilt by its arguments' names; name them all."
+                )
 
         @functools.wraps(constructor)
         def recording(self: Any, *args: Any, **kwargs: Any) -> None:
-            # nn.Module forbids attributes before its own __init__ but a plain object attribute is allowed.
+            # Into __dict__, since nn.Module forbids setting attributes before its own __init__. Only the outermost call finds
+            # it missing: a subclass's arguments are not overwritten by those that it passes to its base.
             if "_init_args" not in self.__dict__:
-                bound = signature.bind(self, *args, **kwargs)
-                bound.apply_defaults()
-                arguments = dict(bound.arguments)
-                arguments.pop(next(iter(arguments)))
-                self.__dict__["_init_args"] = arguments
+                self.__dict__["_init_args"] = _bind(signature, self, args, kwargs)
             constructor(self, *args, **kwargs)
 
         cls.__init__ = recording  # type: ignore[method-assign]
 
     def describe(self) -> dict[str, Any]:
-        """Return ``{"class_path": ..., "init_args": {...}}`` of primitives, from which `build` makes an equal object."""
-        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        """Return ``{"class_path": ..., "init_args": {...}}`` of primitives, from which `build` makes an equal object.
+
+        Raises:
+            TypeError: an argument is no primitive, or the class cannot be found again by its name.
+        """
+        cls = type(self)
+        path = f"{cls.__module__}.{cls.__qualname__}"
+        if cls.__qualname__ != cls.__name__:
+            raise TypeError(f"{path} is defined inside another block: only a class at the top of its module can be found again.")
+        if "_init_args" not in self.__dict__ and _takes_arguments(cls):
+            raise TypeError(f"The arguments of {path} were not recorded: its constructor was made after the class, as @dataclass does.")
         arguments = self.__dict__.get("_init_args", {})
         return {"class_path": path, "init_args": {name: _primitive(value, f"{path}({name})") for name, value in arguments.items()}}
+
+
+def _bind(signature: inspect.Signature, self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Argument name -> value with the defaults filled in; empty where the call is wrong, which the constructor itself will say."""
+    try:
+        bound = signature.bind(self, *args, **kwargs)
+    except TypeError:
+        return {}
+    bound.apply_defaults()
+    arguments: dict[str, Any] = {}
+    for index, (name, value) in enumerate(bound.arguments.items()):
+        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            arguments.update(value)
+        elif index:
+            arguments[name] = value
+    # A list that its owner changes later must not change what was recorded.
+    return {name: _copied(value) for name, value in arguments.items()}
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(item) for item in value]
+    return value
+
+
+def _takes_arguments(cls: type) -> bool:
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
+    return any(parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in parameters)
 
 
 def _primitive(value: Any, where: str) -> Any:
     if isinstance(value, Described):
         return value.describe()
-    if isinstance(value, dict):
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {str(key): _primitive(item, where) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_primitive(item, where) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool):
         return value
+    # numpy's float64 and string enumerations are subclasses of these, and torch.load(weights_only=True) refuses them.
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind.__str__(value) if kind is str else kind(value)
     raise TypeError(f"{where} is a {type(value).__name__}: only numbers, strings, lists, dicts and described objects can be saved.")
 
 
@@ -81,8 +127,8 @@ def build(description: dict[str, Any], base: type[T]) -> T:
     arguments = {name: _rebuild(value) for name, value in description.get("init_args", {}).items()}
     try:
         return cls(**arguments)
-    except TypeError as error:
-        raise UserError(f"{path} refuses its arguments {sorted(arguments)}: {error}.") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} refuses its arguments {arguments}: {error}.") from error
 
 
 def _rebuild(value: Any) -> Any:

@@ -93,8 +93,11 @@ def load_encoder(path: str | Path) -> EncoderFile:
     """
     path = Path(path)
     contents = _read(path)
-    front_end = build(contents["front_end"], FrontEnd)  # type: ignore[type-abstract]
-    encoder = build(contents["encoder"], Encoder)  # type: ignore[type-abstract]
+    try:
+        front_end = build(contents["front_end"], FrontEnd)
+        encoder = build(contents["encoder"], Encoder)
+    except UserError as error:
+        raise UserError(f"{path} cannot be opened: {error}") from error
     load_weights(front_end, contents["front_end_state"], str(path))
     load_weights(encoder, contents["encoder_state"], str(path))
     return EncoderFile(front_end.eval(), encoder.eval(), contents["provenance"], contents["patients"], contents["recordings"])
@@ -119,6 +122,8 @@ def _read(path: Path) -> dict[str, Any]:
     for part, kind in PARTS.items():
         if not isinstance(contents.get(part), kind):
             raise UserError(f"{path} is damaged: its part {part!r} is a {type(contents.get(part)).__name__}, expected a {kind.__name__}.")
+        if part.endswith("_state") and not all(isinstance(value, Tensor) for value in contents[part].values()):
+            raise UserError(f"{path} is damaged: its part {part!r} holds something other than weights.")
     return contents
 
 

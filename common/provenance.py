@@ -1,5 +1,6 @@
-"""What a result was made with: versions, commit, time. Written beside every result that leaves a run."""
+"""How a result came to be: versions, commit, kind of machine and time. No host names and no paths, so that it can be shared."""
 
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -14,44 +15,86 @@ PACKAGES = (
     "pytorch-lightning",
     "nnAudio",
     "timm",
+    "torchmetrics",
     "scikit-learn",
     "numpy",
+    "scipy",
     "pandas",
     "soundfile",
 )
 
 
-def provenance() -> dict[str, Any]:
-    """Versions of this project and of what it computes with, the commit and the time, as JSON-like values."""
-    return {
-        "versions": versions(),
-        "git_commit": git_commit(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
 def versions() -> dict[str, str]:
-    """Version of Python and of each installed package that can change a result."""
+    """Python's version and those of the packages that figures depend on, where installed, read without importing them."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for package in PACKAGES:
         try:
-            found[name] = version(name)
+            found[package] = version(package)
         except PackageNotFoundError:
             continue
     return found
 
 
-def git_commit() -> str | None:
-    """Commit of the checkout that this code runs from, with "-dirty" where tracked files differ; None outside of one."""
-    folder = Path(__file__).resolve().parent
+def git_commit(folder: str | Path | None = None) -> str | None:
+    """The commit that is checked out, 40 hex digits, with "-dirty" after it where tracked files were changed.
+
+    Args:
+        folder: anywhere in the checkout; that of this code by default.
+
+    Returns:
+        None outside a checkout or without git.
+    """
+    if folder is None:
+        folder = Path(__file__).resolve().parent
+        # Installed into somebody's own checkout, this code is not what that checkout's commit names.
+        if _git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is None:
+            return None
+    folder = Path(folder)
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}-dirty" if changes else commit
+
+
+def machine() -> dict[str, Any]:
+    """Kind of machine: ``system``, ``cpu`` (model), ``cpu_count`` (cores that this process may use) and ``gpus`` (models)."""
+    import torch
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return {"system": f"{platform.system()} {platform.machine()}", "cpu": _cpu_name(), "cpu_count": _cpu_count(), "gpus": gpus}
+
+
+def provenance(folder: str | Path | None = None) -> dict[str, Any]:
+    """``versions``, ``git_commit`` (see there for ``folder``), ``machine`` and ``time`` (UTC, ISO 8601), JSON-like."""
+    return {
+        "versions": versions(),
+        "git_commit": git_commit(folder),
+        "machine": machine(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    # Without optional locks: asking for the state must not get in the way of somebody's commit.
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    # Set inside a hook, these would answer for another checkout.
+    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
     try:
-        # Only a repository that tracks this very file is ours: an installed copy may lie inside somebody else's checkout.
-        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
-        commit = _git(folder, "rev-parse", "HEAD")
-        return f"{commit}-dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else commit
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, env=environment)
     except (OSError, subprocess.SubprocessError):
         return None
+    return answer.stdout.strip()
 
 
-def _git(folder: Path, *args: str) -> str:
-    return subprocess.run(["git", "-C", str(folder), *args], check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+def _cpu_count() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu_name() -> str:
+    table = Path("/proc/cpuinfo")
+    if table.is_file():
+        for line in table.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

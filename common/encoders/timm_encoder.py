@@ -75,6 +75,11 @@ def _create(name: str, pretrained: bool, drop_path: float) -> nn.Module:
         return timm.create_model(name, pretrained=pretrained, in_chans=1, num_classes=0, global_pool="", **options)
     except TypeError as error:
         raise UserError(f"timm's {name} does not take these options ({error}); set drop_path to 0 or choose another network.") from error
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"timm's weights of {name} could not be fetched ({reason}); give a local file as weights.") from error
 
 
 def _probe(name: str, model: nn.Module) -> tuple[int, int]:
