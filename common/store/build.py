@@ -1,9 +1,9 @@
 """Bring a store up to date: hash what may have changed, decode what is new, append it, commit.
 
-The samples lie in one flat file that only grows, under a file lock. Replacing the index is the commit: a build that is killed
-leaves samples that no index names, which the next build overwrites, and readers keep what they had mapped. Commits happen every
-few seconds, so little is decoded twice. Other processes that want the same store (the ranks of a training run) wait for the lock
-and find the work done.
+The samples lie in one flat file that only grows, under a file lock: no sample is ever moved or overwritten, so other processes
+keep reading what they have mapped. Replacing the index is the commit, every few seconds: a build that is killed leaves a few
+seconds of samples that no index names, and the next one goes on behind them. Other processes that want the same store (the ranks
+of a training run) wait for the lock and find the work done.
 
 Decoding runs in threads: libsndfile, SHA-256, NumPy and torch let go of the interpreter lock, threads start at once where worker
 processes would each import torch first, and nothing can hang in a fork.
@@ -34,6 +34,8 @@ from common.store.index import AUDIO_NAME, BYTES_PER_SAMPLE, Index, Recording, i
 
 LOCK_NAME = "build.lock"
 COMMIT_EVERY_S = 5.0
+# What libsndfile gives for the number of frames when a header leaves it open.
+UNKNOWN_FRAMES = 2**63 - 1
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -101,7 +103,7 @@ def _bring_up_to_date(index: Index, target: Path, paths: list[str], sample_rate:
         (target / AUDIO_NAME).open("ab") as audio,
         closing(_map(partial(_decode, sample_rate=sample_rate), new, workers, "Decoding recordings")) as decoded,
     ):
-        start = index.num_samples
+        start = -(-audio.tell() // BYTES_PER_SAMPLE)
         audio.truncate(start * BYTES_PER_SAMPLE)
         last_commit_s = time.monotonic()
         try:
@@ -133,7 +135,8 @@ def _identify(path: str, sample_rate: int) -> Source:
         header = read_header(path)
     except UserError as error:
         raise with_audit_hint(error) from error
-    num_samples = resampled_length(header.frames, header.sample_rate, sample_rate)
+    # A streamed FLAC does not know its length; whether it can be read is for `decode` to say.
+    num_samples = resampled_length(header.frames, header.sample_rate, sample_rate) if header.frames < UNKNOWN_FRAMES else 0
     return _unchanged(Source(path, found, young, sha256_file(path), num_samples))
 
 

@@ -22,7 +22,7 @@ def store(manifest: Path, out: Path, sample_rate: int, workers: int | None = Non
     """
     from common.manifest import read_manifest
     from common.store.build import build
-    from common.store.index import BYTES_PER_SAMPLE, absolute_paths
+    from common.store.index import AUDIO_NAME, absolute_paths, store_folder
 
     begun = time.monotonic()
     paths = absolute_paths(read_manifest(manifest))
@@ -31,7 +31,7 @@ def store(manifest: Path, out: Path, sample_rate: int, workers: int | None = Non
     return {
         "recordings": len(recordings),
         "hours": round(sum(recording.length for recording in recordings.values()) / sample_rate / 3600, 4),
-        "bytes": index.num_samples * BYTES_PER_SAMPLE,
+        "bytes": (store_folder(out, sample_rate) / AUDIO_NAME).stat().st_size,
         "decoded": decoded,
         "reused": len(recordings) - decoded,
         "seconds": round(time.monotonic() - begun, 2),

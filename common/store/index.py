@@ -71,7 +71,7 @@ class Index(dict[str, Recording]):
 
     @property
     def num_samples(self) -> int:
-        """Samples of the flat file that are committed; what lies behind them was left by an interrupted build."""
+        """Samples of the flat file up to the end of the last recording; an interrupted build may have left more behind it."""
         return max((recording.start + recording.length for recording in self.values()), default=0)
 
     def unknown(self, paths: Iterable[str]) -> list[str]:
