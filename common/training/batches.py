@@ -24,8 +24,8 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
         num_clips: number of clips to choose from, n.
         batch_size: clips per batch and process, B.
         views: numbers drawn per clip, V.
-        shuffle: a new order each epoch, the last incomplete batch dropped (unless it is the only one); else rows in order,
-            all of them.
+        shuffle: a new order and new draws each epoch, the last incomplete batch dropped (unless it is the only one) and the
+            same number of clips for each process; else all rows in order, with the same draws in every epoch.
         seed: of the order and the draws.
         rank: this process; it takes every ``world_size``-th clip.
         world_size: number of processes.
@@ -64,7 +64,8 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
         return -(-self.num_clips // (self.batch_size * self.world_size))
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        epoch = self.epoch if self.shuffle else 0
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         if self.weights is not None:
             order = torch.multinomial(self.weights, self.num_clips, replacement=True, generator=generator)
         elif self.shuffle:
@@ -72,10 +73,12 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
         else:
             order = torch.arange(self.num_clips)
         draws = torch.rand(self.num_clips, self.views, generator=generator, dtype=torch.float64)
-        own = order[self.rank :: self.world_size]
+        own, own_draws = order[self.rank :: self.world_size], draws[self.rank :: self.world_size]
+        if self.shuffle:
+            own = own[: self.num_clips // self.world_size]
         for batch in range(len(self)):
-            rows = own[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield {"row": rows, "draw": draws[rows]}
+            taken = slice(batch * self.batch_size, min((batch + 1) * self.batch_size, len(own)))
+            yield {"row": own[taken], "draw": own_draws[taken]}
 
 
 class _AsTheyAre(Dataset[dict[str, Tensor]]):

@@ -7,9 +7,14 @@ import torch
 
 from common.training.batches import global_seed
 
+# Stands in for the epoch in the seeds of validation batches; no training epoch has this number.
+VALIDATION = -1
+
 
 class StepSeed(pl.Callback):
-    """Seeds torch before every training batch: augmentation and dropout then do not depend on what ran before.
+    """Seeds torch before every batch: augmentation and dropout then do not depend on what ran before.
+
+    Validation batches are seeded alike in every epoch, so that a validation loss over augmented views compares between epochs.
 
     Cheaper and surer than saving generator states: it holds after a kill, for another number of validation batches and on every
     device.
@@ -18,6 +23,11 @@ class StepSeed(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         key = (global_seed(), trainer.current_epoch, batch_idx, trainer.global_rank)
         torch.manual_seed(mix(*key))
+
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        torch.manual_seed(mix(global_seed(), VALIDATION, batch_idx, dataloader_idx))
 
 
 def mix(*numbers: int) -> int:
