@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from common.errors import UserError
 
@@ -80,6 +80,15 @@ def call(prog: str, commands: Commands, args: Sequence[str] | None = None) -> An
     return _call_typed(prog, function, rest)
 
 
+def dashes_to_underscores(args: Sequence[str]) -> list[str]:
+    """Accept ``--sample-rate`` for ``--sample_rate``: parameters are Python names, fingers know dashes."""
+    renamed = []
+    for arg in args:
+        name, equals, value = arg.partition("=")
+        renamed.append(name[:2] + name[2:].replace("-", "_") + equals + value if name.startswith("--") else arg)
+    return renamed
+
+
 def parsing_errors() -> tuple[type[Exception], ...]:
     """The exceptions by which a parser made with ``exit_on_error=False`` refuses its arguments."""
     import jsonargparse
@@ -102,11 +111,29 @@ def _call_typed(prog: str, function: Callable[..., Any], args: list[str]) -> Any
         if types.get(action.dest) is bool:
             # A switch may stand alone: --strict is --strict true.
             action.nargs, action.const = "?", True
+    lists = {name for name, annotation in types.items() if get_origin(annotation) is list}
     try:
-        config = parser.parse_args(args)
+        config = parser.parse_args(_join_lists(dashes_to_underscores(args), lists))
     except parsing_errors() as error:
         refuse_arguments(prog, error)
-    return function(**parser.instantiate_classes(config).as_dict())
+    return function(**parser.instantiate(config).as_dict())
+
+
+def _join_lists(args: list[str], lists: set[str]) -> list[str]:
+    """Let a list be given as words, ``--input a b``, which jsonargparse takes as one JSON list, ``--input [a, b]``."""
+    joined: list[str] = []
+    words: list[str] | None = None
+    for arg in [*args, "--"]:
+        if arg.startswith("--"):
+            if words is not None:
+                joined.append(words[0] if len(words) == 1 and words[0].startswith("[") else json.dumps(words))
+            words = [] if arg[2:] in lists else None
+            joined.append(arg)
+        elif words is not None:
+            words.append(arg)
+        else:
+            joined.append(arg)
+    return joined[:-1]
 
 
 def _overview(prog: str, table: Commands) -> str:
