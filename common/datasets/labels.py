@@ -14,16 +14,15 @@ MISSING = frozenset({"", "na", "n/a", "nan", "null", "?"})
 _TRUE = frozenset({"1", "true", "yes", "y", "t", "x"})
 _FALSE = frozenset({"0", "false", "no", "n", "f"})
 _SEPARATORS = re.compile(r"[;,|/+&\[\](){}'\"]+")
-_WORD_BREAKS = re.compile(r"[\s_\-]+")
-_LABEL_NAME = re.compile(r"[^\w]+")
+_WORD_BREAKS = re.compile(r"[\W_]+")
 
 
 def parse_labels(text: str) -> frozenset[str] | None:
     """The labels that a string names.
 
     Labels are separated by ``;``, ``,``, ``|``, ``/``, ``+`` or ``&`` (brackets and quotes around them are dropped), and known words
-    also by spaces, ``_``, ``-`` or "and". "both" is wheeze and crackle. A word that is not known is a label of its own, spaces
-    becoming ``_``: "Fine Crackle" is ``fine_crackle``.
+    also by spaces, ``_``, ``-`` or "and". "both" is wheeze and crackle. What holds a word that is not known is a label of its own,
+    spaces becoming ``_``: "Fine Crackle" is ``fine_crackle``.
 
     Returns:
         Label names in lower case; None where the string says nothing ("", "NA", "nan", "null", "?").
@@ -35,12 +34,11 @@ def parse_labels(text: str) -> frozenset[str] | None:
         return None
     labels: set[str] = set()
     for piece in _SEPARATORS.split(text.casefold()):
-        words = [word for word in _WORD_BREAKS.split(piece.strip()) if word not in ("", "and")]
-        if words and all(word in KNOWN_WORDS for word in words):
+        words = [word for word in _WORD_BREAKS.split(piece) if word not in ("", "and")]
+        if all(word in KNOWN_WORDS for word in words):
             labels.update(*(KNOWN_WORDS[word] for word in words))
-        elif words:
-            labels.add(_LABEL_NAME.sub("_", "_".join(words)).strip("_"))
-    labels.discard("")
+        elif "_".join(words) not in MISSING:
+            labels.add("_".join(words))
     return frozenset(labels) or None
 
 

@@ -1,6 +1,5 @@
 """Any table of recordings, with a map from its columns to the manifest's."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +9,12 @@ import pandas as pd
 
 from common.datasets.audio_files import AudioFiles, existing_folder
 from common.datasets.labels import any_of, parse_flag, parse_labels
+from common.datasets.text_table import find_column, only_table, read_table, tables_in
 from common.datasets.writing import make_manifest
 from common.errors import UserError
 from common.manifest import COLUMNS as MANIFEST_COLUMNS
 from common.manifest import NUMBER_COLUMNS, Clip
+from common.progress import say
 
 MAPPED = tuple(name for name in MANIFEST_COLUMNS if name not in ("path", "sample_rate", "duration_s"))
 
@@ -63,14 +64,15 @@ def manifest(
     split_column: str | None = None,
     quality_column: str | None = None,
 ) -> dict[str, Any]:
-    """Make a manifest from any CSV: say which of its columns is what, all others are kept as metadata.
+    """Make a manifest from any CSV (say which of its columns is what, all others are kept as metadata) or from any folder.
 
     A column that has the manifest's own name for it (path, patient, start_s, ...) needs no option.
 
     Args:
         root: folder of the recordings; paths in the table are relative to it.
         out: manifest to write, .csv or .parquet.
-        table: the table: UTF-8 with a header row, parted by commas, semicolons or tabs. By default the only CSV file in ``root``.
+        table: the table: UTF-8 with a header row, parted by commas, semicolons or tabs. By default the only CSV file in ``root``; where
+            there is none, every recording in ``root`` is a clip without labels, for pretraining.
         path_column: column with each row's path, file name or id without suffix.
         labels: columns that hold 1, 0 or nothing, parted by commas; ``label=column`` where the label should have another name, as
             in ``wheeze=CAS,crackle=DAS``. Without labels the manifest serves pretraining.
@@ -101,8 +103,13 @@ def manifest(
         "quality": quality_column,
     }
     root = existing_folder(root, "the recordings")
-    path = only_table(root) if table is None else table
-    rows = read_table(path)
+    files = AudioFiles(root)
+    if table is None and not tables_in(root):
+        say(f"No CSV table is in {root}: every recording there becomes a clip without labels.")
+        path, rows = root, pd.DataFrame({"path": [str(file) for file in files.paths]})
+    else:
+        path = table or only_table(root)
+        rows = read_table(path)
     columns = ColumnMap(
         path=_path_column(rows, path, path_column),
         mapped=map_columns(rows, path, named),
@@ -110,7 +117,7 @@ def manifest(
         names=None if label_column is None else find_column(rows, label_column, path, "--label_column"),
         classes=[find_column(rows, name, path, "--class_columns") for name in _split(class_columns)],
     )
-    return make_manifest(clips(rows, path, AudioFiles(root), columns), out)
+    return make_manifest(clips(rows, path, files, columns), out)
 
 
 def clips(rows: pd.DataFrame, source: Path, files: AudioFiles, columns: ColumnMap) -> Iterator[Clip]:
@@ -157,70 +164,6 @@ def clips(rows: pd.DataFrame, source: Path, files: AudioFiles, columns: ColumnMa
         classes = {_free(name, labels): row[name] for name in columns.classes}
         metadata = {_free(str(name), labels): value for name, value in row.items() if name not in columns.used}
         yield Clip(clip_id=clip_id, path=str(path), recording=recording, labels=labels, classes=classes, metadata=metadata, **mapped)
-
-
-def only_table(root: Path) -> Path:
-    """The only CSV or TSV file in ``root``.
-
-    Raises:
-        UserError: there is none, or there are several.
-    """
-    tables = sorted(path for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv") and not path.name.startswith("."))
-    if len(tables) != 1:
-        seen = f"{', '.join(path.name for path in tables)} are there" if tables else "there is none"
-        raise UserError(f"Expected one CSV table in {root}, but {seen}: name the table by --table.")
-    return tables[0]
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a table as text, so that an id like 0007 stays what it is: every value a string, "" where empty.
-
-    The separator is the one of comma, semicolon and tab that parts the header row into the most columns. A row with more values
-    than there are columns is refused (pandas would shift or cut it): it is most often an unquoted ``wheeze,crackle``.
-
-    Returns:
-        The rows that are not blank; the index is each row's line in the file.
-
-    Raises:
-        UserError: no such file, not a table, no rows, a row of the wrong length, or two columns of one name.
-    """
-    if not path.is_file():
-        raise UserError(f"No table at {path}: expected a CSV file there; check the path.")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            separator = max(",;\t", key=file.readline().count)
-            file.seek(0)
-            reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
-            lines = [(reader.line_num, [value.strip() for value in line]) for line in reader if any(map(str.strip, line))]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a table that can be read ({error}); expected a UTF-8 CSV with a header row.") from error
-    if len(lines) < 2:
-        raise UserError(f"{path} has no rows: there is nothing to work on.")
-    header = [name or f"column_{number}" for number, name in enumerate(lines[0][1], start=1)]
-    for number, name in enumerate(header):
-        if name in header[:number]:
-            raise UserError(f"{path} has two columns {name!r}: rename one of them.")
-    for number, row in lines[1:]:
-        if any(row[len(header) :]):
-            raise UserError(
-                f"{path}, row {number}, has {len(row)} values for {len(header)} columns: quote values that have {separator!r} in them."
-            )
-    filled = [(row + [""] * len(header))[: len(header)] for _, row in lines[1:]]
-    return pd.DataFrame(filled, columns=header, index=[number for number, _ in lines[1:]], dtype=str)
-
-
-def find_column(rows: pd.DataFrame, name: str, source: Path, option: str) -> str:
-    """The table's own spelling of column ``name``, whatever its case.
-
-    Raises:
-        UserError: the table has no such column; ``option`` is what the user should change.
-    """
-    if name in rows.columns:
-        return name
-    for column in rows.columns:
-        if column.casefold() == name.strip().casefold():
-            return column
-    raise UserError(f"{source} has no column {name!r} (it has {', '.join(rows.columns)}): correct {option}.")
 
 
 def map_columns(rows: pd.DataFrame, source: Path, named: Mapping[str, str | None]) -> dict[str, str]:

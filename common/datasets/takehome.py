@@ -10,8 +10,9 @@ import pandas as pd
 
 from common.datasets.audio_files import AudioFiles, existing_folder, folders_with_audio
 from common.datasets.labels import KNOWN_WORDS, normal_from, parse_labels
-from common.datasets.table import ColumnMap, find_column, map_columns, only_table, parse_flag_columns, read_table
+from common.datasets.table import ColumnMap, map_columns, parse_flag_columns
 from common.datasets.table import clips as table_clips
+from common.datasets.text_table import find_column, only_table, read_table
 from common.datasets.writing import make_manifest
 from common.errors import UserError
 from common.manifest import Clip
@@ -141,17 +142,17 @@ def _holds_names(values: pd.Series) -> bool:
 
 
 def _guess_file_column(rows: pd.DataFrame, candidates: Sequence[str], files: AudioFiles, table: Path) -> str:
-    """The column whose values name the most files that are there; of equals, the one whose own name speaks of files."""
+    """The column whose values name the most different files; of equals, the one whose own name speaks of files."""
     found = {column: [files.matches(value) for value in rows[column]] for column in candidates}
-    hits = {column: sum(len(paths) == 1 for paths in matches) for column, matches in found.items()}
-    most = max(hits.values(), default=0)
     # Fewer than half would let a column of small numbers, an age for example, pass for the names of numbered files.
-    if 2 * most < len(rows):
+    likely = [column for column in candidates if 2 * sum(len(paths) == 1 for paths in found[column]) >= len(rows)]
+    if not likely:
         raise UserError(
             f"Cannot tell which column of {table} names the files: it has {_glimpse(rows)}, and no column names a file for half of the "
             f"{len(rows)} rows in {files.folder}, which has {_count(files)}: name the column by --file_column or the folder by --audio."
         )
-    best = [column for column in candidates if hits[column] == most]
+    different = {column: len({paths[0] for paths in found[column] if len(paths) == 1}) for column in likely}
+    best = [column for column in likely if different[column] == max(different.values())]
     best = [column for column in best if _FILE_WORDS & set(re.findall(r"[a-z]+", column.casefold()))] or best
     if any(found[column] != found[best[0]] for column in best):
         raise UserError(f"Cannot tell which column of {table} names the files: {' and '.join(best)} both do: name it by --file_column.")
