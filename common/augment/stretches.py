@@ -16,8 +16,9 @@ def read_stretches(x: Tensor, starts: Tensor, length: int) -> Tensor:
         float [B, N, length].
     """
     num_samples = x.shape[-1]
-    positions = torch.arange(num_samples + length - 1, device=x.device) % num_samples
-    # unfold is a view in which stretch t begins at sample t: indexing it copies runs of samples instead of single ones.
-    stretches = x[:, positions].unfold(-1, length, 1)
-    example = torch.arange(len(x), device=x.device).unsqueeze(1)
-    return stretches[example, starts % num_samples]
+    extended = num_samples + length - 1
+    x = x.index_select(1, torch.arange(extended, device=x.device) % num_samples)
+    # unfold is a view in which stretch t begins at sample t: selecting its rows copies runs of samples instead of single ones.
+    stretches = x.flatten().unfold(0, length, 1)
+    row = torch.arange(len(x), device=x.device).unsqueeze(1) * extended
+    return stretches.index_select(0, (starts % num_samples + row).flatten()).unflatten(0, starts.shape)

@@ -6,9 +6,11 @@ it. The phase of each bin advances between those two by what it should advance o
     phase_m = phase_{m-1} + angle(X(p_m)) - angle(X(p_m - hop)),  |Y_m| = |X(p_m)|
 
 So neither magnitudes nor phases are interpolated, and rate 1 gives the input back. The sum runs as a cumulative sum over frames.
+Left alone it loses the phase between bins, which smears a crackle of 5 ms over the frame; so where a sound attacks, the phases
+start anew from the input's own.
 
-Reference: M. Puckette, "Phase-locked vocoder", IEEE ASSP Workshop, Mohonk, 1995 (the two reads of each frame); J. Laroche and
-M. Dolson, "Improved phase vocoder time-scale modification of audio", IEEE Trans. Speech and Audio Processing 7(3), 1999.
+Reference: M. Puckette, "Phase-locked vocoder", IEEE WASPAA, 1995 (the two reads of each frame); A. Roebel, "A new approach to
+transient processing in the phase vocoder", DAFx, 2003 (new phases at attacks; here for all bins of a frame at once).
 """
 
 import math
@@ -17,14 +19,15 @@ import torch
 from torch import Tensor
 
 from common.augment.base import Augmentation, Draw, Sampler, checked_range
-from common.augment.speed import INTERPOLATION_TAPS, play
+from common.augment.speed import play
 from common.augment.stretches import read_stretches
 from common.errors import UserError
 
 OVERLAP = 4
+ATTACK_RATIO = 2.0
 
 
-def vocode(x: Tensor, rate: Tensor, length: int, n_fft: int, keep_below: Tensor | None = None) -> Tensor:
+def vocode(x: Tensor, rate: Tensor, length: int, n_fft: int) -> Tensor:
     """Play waveforms, repeated endlessly, at ``rate`` without changing their pitch.
 
     Args:
@@ -32,7 +35,6 @@ def vocode(x: Tensor, rate: Tensor, length: int, n_fft: int, keep_below: Tensor 
         rate: speed, [B]; 2 takes half the time.
         length: samples to return.
         n_fft: samples of a frame, a multiple of 4.
-        keep_below: frequencies to keep, as a share of the Nyquist frequency, [B]; all when None.
 
     Returns:
         float [B, length].
@@ -43,16 +45,43 @@ def vocode(x: Tensor, rate: Tensor, length: int, n_fft: int, keep_below: Tensor 
     output_position = (torch.arange(num_frames, device=x.device) - (OVERLAP - 1)) * hop
     position = (output_position * rate.unsqueeze(1)).round().long()
     window = torch.hann_window(n_fft, device=x.device)
-    spectrum = torch.fft.rfft(read_stretches(x, position, n_fft) * window)
-    before = torch.fft.rfft(read_stretches(x, position - hop, n_fft) * window)
-    first = before.new_ones(()).expand(len(x), 1, before.shape[-1])
-    advance = torch.cat([first, before[:, 1:]], dim=1).conj().mul(spectrum).angle()
-    magnitude = spectrum.abs()
-    if keep_below is not None:
-        bins = torch.linspace(0, 1, spectrum.shape[-1], device=x.device)
-        magnitude = magnitude * (bins <= keep_below.unsqueeze(1)).unsqueeze(1)
-    frames = torch.fft.irfft(torch.polar(magnitude, advance.cumsum(dim=1)), n=n_fft) * window
+    spectrum = torch.fft.rfft(read_stretches(x, position, n_fft).mul_(window))
+    before = torch.fft.rfft(read_stretches(x, position - hop, n_fft).mul_(window))
+    # Real and imaginary parts lie apart from here on: torch has vector code for real tensors only, four times as fast on a CPU.
+    real, imaginary = spectrum.real.contiguous(), spectrum.imag.contiguous()
+    power = real.square() + imaginary.square()
+    attack = attacks(power, before.real.square() + before.imag.square())
+    turned = spectrum.mul_(before.conj())
+    advance = torch.atan2(turned.imag.contiguous(), turned.real.contiguous())
+    phase = accumulate_phase(advance, torch.atan2(imaginary, real), attack)
+    magnitude = power.sqrt_()
+    frames = torch.fft.irfft(torch.complex(magnitude * phase.cos(), magnitude * phase.sin()), n=n_fft).mul_(window)
     return overlap_add(frames, hop)[:, (OVERLAP - 1) * hop :][:, :length]
+
+
+def attacks(power: Tensor, power_before: Tensor) -> Tensor:
+    """Frames in which a sound sets on: more than half of the bins [B, N, Q] rose by 3 dB or more within one hop. bool [B, N]."""
+    return (power > ATTACK_RATIO * power_before).float().mean(dim=-1) > 0.5
+
+
+def accumulate_phase(advance: Tensor, own: Tensor, attack: Tensor) -> Tensor:
+    """Add up phases over frames, beginning with the input's own in the first frame and wherever a sound attacks.
+
+    Args:
+        advance: phase of each bin gained since the frame before, radians, [B, N, Q].
+        own: phase of the input's frame, radians, [B, N, Q].
+        attack: frames that start anew, bool [B, N].
+
+    Returns:
+        Phase of the output's frame, radians, [B, N, Q].
+    """
+    total = advance.cumsum(dim=1)
+    num_examples, num_frames = attack.shape
+    frame = torch.arange(num_frames, device=attack.device)
+    latest = torch.where(attack, frame, 0).cummax(dim=1).values
+    row = torch.arange(num_examples, device=attack.device).unsqueeze(1) * num_frames
+    correction = (own - total).flatten(0, 1).index_select(0, (latest + row).flatten())
+    return total.add_(correction.view_as(total))
 
 
 def overlap_add(frames: Tensor, hop: int) -> Tensor:
@@ -115,9 +144,15 @@ class PitchShift(Augmentation):
 
     def change(self, x: Tensor, draw: Draw) -> Tensor:
         ratio = torch.exp2(draw["semitones"] / 12)
-        longest = math.ceil(x.shape[-1] * 2 ** (self.semitones[1] / 12)) + INTERPOLATION_TAPS
-        stretched = vocode(x, 1 / ratio, longest, self.n_fft, keep_below=1 / ratio)
-        return play(stretched, ratio, x.shape[-1])
+        max_ratio = 2 ** (self.semitones[1] / 12)
+        stretched = vocode(x, 1 / ratio, smooth_length(math.ceil(x.shape[-1] * max_ratio)), self.n_fft)
+        return play(stretched, ratio, x.shape[-1], max_ratio)
+
+
+def smooth_length(length: int) -> int:
+    """The least number from ``length`` on that is a power of two times a factor up to 16: a Fourier transform of it is fast."""
+    unit = 2 ** max(length.bit_length() - 4, 0)
+    return -(-length // unit) * unit
 
 
 def frame_samples(window_s: float, sample_rate: int) -> int:
