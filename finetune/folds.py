@@ -133,8 +133,8 @@ def read_folds(path: str | Path, manifest: pd.DataFrame) -> pd.DataFrame:
     unknown = own["fold"].isna()
     if unknown.any():
         raise UserError(
-            f"{path} has no fold for {int(unknown.sum())} of the manifest's {len(manifest)} clips, {own['clip_id'][unknown].iloc[0]!r} first: "
-            "it was made for another manifest; make the folds again."
+            f"{path} has no fold for {int(unknown.sum())} of the manifest's {len(manifest)} clips, "
+            f"{own['clip_id'][unknown].iloc[0]!r} first: it was made for another manifest; make the folds again."
         )
     _check_roles(path, own)
     own["fold"] = pd.to_numeric(own["fold"]).astype(int)
@@ -209,9 +209,8 @@ def _shares(part: np.ndarray, kind: np.ndarray, parts: int) -> np.ndarray:
 def _check_roles(path: Path, table: pd.DataFrame) -> None:
     columns = [f"role_{number}" for number in range(count_folds(table))]
     if len(columns) < 2 or not set(columns) <= set(table.columns):
-        raise UserError(
-            f"{path} has the role columns {sorted(c for c in table if str(c).startswith('role_'))}: expected role_0 to role_{{K-1}}."
-        )
+        found = ", ".join(str(name) for name in table if str(name).startswith("role_"))
+        raise UserError(f"{path} has the role columns {found}: expected role_0 to role_{{K-1}}, for at least two folds.")
     fold = pd.to_numeric(table["fold"], errors="coerce")
     for number, column in enumerate(columns):
         wrong = ~table[column].isin(ROLES) | ((table[column] == HELD_OUT) != (fold == number))

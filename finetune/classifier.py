@@ -1,0 +1,259 @@
+"""The classifier: front end, encoder, one linear layer, and how they are trained."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from common.augment.base import Augmentation
+from common.encoder_file import load_encoder
+from common.encoders.base import Encoder
+from common.errors import UserError
+from common.frontends.base import FrontEnd
+from common.progress import say
+from common.training.checkpoint import DescribedModule
+from common.training.optim import OptimizerName, configure, parameter_groups
+from finetune.evaluation.metrics import auroc
+from finetune.inference import pool_windows
+from finetune.tasks.base import Task
+
+# Of a batch of whole clips, so that a few long recordings do not fill the memory.
+WINDOWS_AT_ONCE = 64
+
+# The metric by which the epoch is chosen, see `Classifier.on_validation_epoch_end`.
+MONITOR = "val/score"
+
+
+class Classifier(DescribedModule):
+    """Waveforms [B, T] to logits [B, L].
+
+    Logged: ``train/loss``, ``train/lr``, ``val/loss``, ``val/auroc/<label>``, ``val/macro_auroc`` and ``val/score``.
+
+    Args:
+        task: labels with their loss, activation and decoding.
+        front_end: waveform to spectrogram; states the sample rate. Left out where ``encoder_file`` is given.
+        encoder: spectrogram to embedding. Left out where ``encoder_file`` is given.
+        encoder_file: file from ``pretrain``: front end, encoder and the weights to begin with.
+        clip_s: length of the windows that the model takes, s. 8 holds two or three breaths.
+        hop_s: from one window of a longer clip to the next, s; half of ``clip_s`` by default.
+        short_clips: what fills a clip shorter than ``clip_s``: "repeat" (it starts again) or "pad" (zeros).
+        aggregate: how a clip's windows are joined: "mean" or "max" of their probabilities.
+        mode: "full" trains everything, "linear_probe" the last layer alone on the encoder as it is.
+        dropout: on the embedding, probability in [0, 1).
+        lr: learning rate of the last layer, after the warm-up.
+        weight_decay: of kernels; biases and norms get none.
+        layer_decay: learning rate of each depth of the encoder as a share of the next one's, in (0, 1]; below 1 keeps pretrained early layers.
+        warmup_epochs: length of the warm-up, epochs.
+        optimizer: "adamw", "lars" or "sgd".
+        waveform_augmentation: applied to training waveforms.
+        spectrogram_augmentation: applied to training spectrograms.
+
+    Raises:
+        UserError: no encoder is given, or the config and the encoder file disagree.
+        ValueError: a number is out of range.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        front_end: FrontEnd | None = None,
+        encoder: Encoder | None = None,
+        encoder_file: str | None = None,
+        clip_s: float = 8.0,
+        hop_s: float | None = None,
+        short_clips: Literal["repeat", "pad"] = "repeat",
+        aggregate: Literal["mean", "max"] = "mean",
+        mode: Literal["full", "linear_probe"] = "full",
+        dropout: float = 0.0,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        layer_decay: float = 1.0,
+        warmup_epochs: float = 1.0,
+        optimizer: OptimizerName = "adamw",
+        waveform_augmentation: Augmentation | None = None,
+        spectrogram_augmentation: Augmentation | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder_file = encoder_file
+        self.front_end, self.encoder = _resolve(front_end, encoder, encoder_file)
+        self.task = task
+        self.clip_s = clip_s
+        self.hop_s = clip_s / 2 if hop_s is None else hop_s
+        self.short_clips = short_clips
+        self.aggregate = aggregate
+        self.mode = mode
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.layer_decay = layer_decay
+        self.warmup_epochs = warmup_epochs
+        self.optimizer_name = optimizer
+        self.waveform_augmentation = waveform_augmentation
+        self.spectrogram_augmentation = spectrogram_augmentation
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.encoder.num_features, len(task.labels))
+        self._check()
+        if mode == "linear_probe":
+            self.encoder.requires_grad_(False)
+        self._validated: list[tuple[Tensor, Tensor]] = []
+        self._said: set[str] = set()
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one window of a long clip to the next."""
+        return max(1, round(self.hop_s * self.front_end.sample_rate))
+
+    def describe(self) -> dict[str, Any]:
+        """As `Described.describe`, with front end and encoder in place of the file that they came from: a checkpoint opens without it."""
+        description = super().describe()
+        parts = {"encoder_file": None, "front_end": self.front_end.describe(), "encoder": self.encoder.describe()}
+        description["init_args"] |= parts
+        return description
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """As ``nn.Module.train``, but a linear probe's encoder stays as it is, the statistics of its batch-norms included."""
+        super().train(mode)
+        if self.mode == "linear_probe":
+            self.encoder.eval()
+        return self
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Map waveforms [B, T] at ``front_end.sample_rate`` to logits [B, L]."""
+        return self.classify(self.front_end(waveform))
+
+    def classify(self, spectrogram: Tensor) -> Tensor:
+        """Map spectrograms [B, 1, F, N] to logits [B, L]."""
+        return self.head(self.dropout(self.encoder(spectrogram)))
+
+    def clip_probabilities(self, waveform: Tensor, clip: Tensor, num_clips: int) -> tuple[Tensor, Tensor]:
+        """Probabilities of whole clips, and the logits of their windows.
+
+        Args:
+            waveform: all windows of all clips, [W, T].
+            clip: which clip each window is of, int64 [W].
+            num_clips: B.
+
+        Returns:
+            Probabilities [B, L] and logits [W, L], float32.
+        """
+        logits = torch.cat([self(part) for part in waveform.split(WINDOWS_AT_ONCE)]).float()
+        return pool_windows(self.task.probabilities(logits), clip, num_clips, self.aggregate), logits
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        waveform = batch["waveform"]
+        with torch.no_grad():
+            if self.waveform_augmentation is not None:
+                waveform = self.waveform_augmentation(waveform)
+            spectrogram = self.front_end(waveform)
+            if self.spectrogram_augmentation is not None:
+                spectrogram = self.spectrogram_augmentation(spectrogram)
+        loss = self.task.loss(self.classify(spectrogram), batch["target"])
+        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(waveform))
+        self.log("train/lr", self.optimizers().param_groups[-1]["lr"])
+        return loss
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        target = batch["target"]
+        probabilities, logits = self.clip_probabilities(batch["waveform"], batch["clip"], len(target))
+        self.log("val/loss", self.task.loss(logits, target[batch["clip"]]), batch_size=len(logits), sync_dist=True)
+        self._validated.append((probabilities, target))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log AUROC per label and ``val/score``, by which the epoch is chosen.
+
+        The score is the mean AUROC of the task's scored labels: of those that have both classes among the validation clips, where
+        some have not; where none has, the negative validation loss.
+        """
+        probabilities, target = (_gather(torch.cat(parts)) for parts in zip(*self._validated, strict=True))
+        self._validated.clear()
+        areas = {}
+        for column, label in enumerate(self.task.labels):
+            known = ~target[:, column].isnan()
+            truth = target[known, column] == 1
+            area = auroc(truth.cpu().numpy(), probabilities[known, column].double().cpu().numpy())
+            if area is not None:
+                areas[label] = area
+                self.log(f"val/auroc/{label}", area)
+        scored = [areas[label] for label in self.task.scored if label in areas]
+        if len(scored) == len(self.task.scored):
+            self.log("val/macro_auroc", sum(scored) / len(scored))
+        else:
+            lacking = ", ".join(label for label in self.task.scored if label not in areas)
+            chosen = "the AUROC of the others" if scored else "the validation loss"
+            self._say_once(f"The validation clips are all of one class in {lacking}: the epoch is chosen by {chosen}.")
+        score = sum(scored) / len(scored) if scored else -float(self.trainer.callback_metrics["val/loss"])
+        self.log(MONITOR, score)
+
+    def configure_optimizers(self) -> Any:
+        layers = [list(self.front_end.parameters()), *self.encoder.layer_groups(), list(self.head.parameters())]
+        groups = parameter_groups(layers, self.lr, self.weight_decay, self.layer_decay)
+        max_epochs = self.trainer.max_epochs or 1
+        return configure(self.optimizer_name, groups, self.warmup_epochs, max_epochs, int(self.trainer.estimated_stepping_batches))
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            say(text)
+
+    def _check(self) -> None:
+        rate = self.front_end.sample_rate
+        for part in self.waveform_augmentation.modules() if self.waveform_augmentation is not None else ():
+            found = getattr(part, "sample_rate", rate)
+            if found != rate:
+                raise ValueError(
+                    f"model.waveform_augmentation has a {type(part).__name__} for {found} Hz, but the front end takes {rate} Hz: "
+                    "give both the same sample_rate"
+                )
+        if round(self.clip_s * rate) < self.front_end.min_samples:
+            raise ValueError(
+                f"model.clip_s is {self.clip_s:g} s, {round(self.clip_s * rate)} samples at {rate} Hz; the front end needs "
+                f"at least {self.front_end.min_samples}"
+            )
+        if not 0 < self.hop_s <= self.clip_s:
+            raise ValueError(f"model.hop_s is {self.hop_s:g} s, expected more than 0 and up to clip_s = {self.clip_s:g} s")
+        for name, value, low, high in (
+            ("layer_decay", self.layer_decay, 1e-6, 1.0),
+            ("lr", self.lr, 1e-12, float("inf")),
+            ("weight_decay", self.weight_decay, 0.0, float("inf")),
+            ("warmup_epochs", self.warmup_epochs, 0.0, float("inf")),
+            ("dropout", self.dropout.p, 0.0, 0.999),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"model.{name} is {value:g}, expected {low:g} to {high:g}")
+
+
+def _resolve(front_end: FrontEnd | None, encoder: Encoder | None, encoder_file: str | None) -> tuple[FrontEnd, Encoder]:
+    if encoder_file is None:
+        if front_end is None or encoder is None:
+            raise UserError(
+                f"The model has no {'front_end' if front_end is None else 'encoder'}: name model.front_end and model.encoder in the config, "
+                "or give an encoder file, which holds both."
+            )
+        return front_end, encoder
+    loaded = load_encoder(encoder_file)
+    for name, wanted, found in (("front_end", front_end, loaded.front_end), ("encoder", encoder, loaded.encoder)):
+        if wanted is not None and wanted.describe() != found.describe():
+            raise UserError(
+                f"The encoder file {encoder_file} holds another {name} than the config: {_difference(found.describe(), wanted.describe())}; "
+                f"leave model.{name} out of the config (--model.{name} null), or pretrain with it."
+            )
+    return loaded.front_end.train(), loaded.encoder.train()
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """The first point in which two descriptions differ, in words."""
+    if found["class_path"] != wanted["class_path"]:
+        return f"{found['class_path']} where the config has {wanted['class_path']}"
+    for key in sorted({*found["init_args"], *wanted["init_args"]}):
+        one, other = found["init_args"].get(key), wanted["init_args"].get(key)
+        if one != other:
+            return f"{key}={one!r} where the config has {other!r}"
+    return "other settings"
+
+
+def _gather(values: Tensor) -> Tensor:
+    """``values`` of all processes, one after the other along the first dimension; they may differ in length."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return values
+    from torchmetrics.utilities.distributed import gather_all_tensors
+
+    return torch.cat(gather_all_tensors(values))

@@ -1,0 +1,223 @@
+"""``python -m finetune crossval``: every fold through the ``fit`` command, then one table of out-of-fold predictions.
+
+A run folder can be started again at any time: finished folds are kept, the unfinished one goes on where it was, and data or settings
+that changed in between are refused.
+"""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from common.described import build
+from common.errors import UserError
+from common.files import read_csv, sha256_file, sha256_text, write_csv, write_json
+from common.manifest import data_hash, has_patients, read_manifest
+from common.progress import say
+from common.provenance import provenance
+from common.training.run_folder import FINISHED, claim, finished
+from common.training.tracking import Tracking
+from finetune.crossval_summary import print_folds, summarise, track_summary
+from finetune.encoder_source import EncoderSource, find_encoder, refuse_leak
+from finetune.fit import PREDICTIONS, STAGE
+from finetune.folds import HELD_OUT, count_folds, read_folds
+from finetune.tasks.base import Task
+
+PROG = "python -m finetune crossval"
+FORMAT = "auscult.run/1"
+RECORD, OUT_OF_FOLD = "run.json", "oof.csv"
+
+
+def crossval(args: Sequence[str]) -> dict[str, Any]:
+    """Train and predict every fold; ``args`` are those of the command line.
+
+    Returns:
+        macro_auroc (all out-of-fold clips together), macro_auroc_mean and macro_auroc_sd (over folds), folds, oof and run (paths), and
+        minutes (of training, all folds).
+
+    Raises:
+        UserError: data, folds or encoder do not fit, the encoder leaks, or the run folder holds another run.
+        SystemExit: the arguments are wrong (2), or only help was asked for (0).
+    """
+    own, rest = _own_options(args)
+    config = STAGE.parse(rest)
+    plan = _plan(own, config)
+    began_here = claim(plan.run, plan.config)
+    figures = finished(plan.run)
+    try:
+        _check_record(plan)
+        if figures is not None:
+            say(f"{plan.run} holds this run, finished: nothing to do.")
+            return figures
+        for fold in range(plan.num_folds):
+            say(f"Fold {fold} ({fold + 1} of {plan.num_folds})")
+            STAGE.fit([*rest, *plan.overrides(fold)])
+    except (UserError, SystemExit):
+        # A mistake that shows only in the first fold leaves nothing behind.
+        if began_here and not any(plan.run.glob("fold-*")):
+            shutil.rmtree(plan.run)
+        raise
+    predictions = _join(plan)
+    write_csv(plan.run / OUT_OF_FOLD, predictions)
+    evaluation, figures = summarise(plan.run, predictions, plan.task)
+    print_folds(plan.run, evaluation)
+    track_summary(plan.tracking, plan.run, plan.config, evaluation)
+    figures |= {"folds": plan.num_folds, "oof": str(plan.run / OUT_OF_FOLD), "run": str(plan.run)}
+    write_json(plan.run / FINISHED, figures)
+    return figures
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a cross-validation consists of, checked before anything is trained.
+
+    Attributes:
+        run: its folder.
+        config: what must not change between its start and its resumption.
+        manifest: path of the manifest.
+        table: its rows.
+        folds: roles of its clips.
+        task: labels with their meaning.
+        encoder: where the folds' first weights come from.
+        transductive: an encoder that saw held-out clips is accepted.
+        tracking: how the run is shown on W&B.
+    """
+
+    run: Path
+    config: dict[str, Any]
+    manifest: str
+    table: pd.DataFrame
+    folds: pd.DataFrame
+    task: Task
+    encoder: EncoderSource
+    transductive: bool
+    tracking: Tracking
+
+    @property
+    def num_folds(self) -> int:
+        return count_folds(self.folds)
+
+    def overrides(self, fold: int) -> list[str]:
+        """Arguments of the ``fit`` command that make it this fold of this run."""
+        file = self.encoder.file(fold)
+        return [
+            f"--data.fold={fold}",
+            f"--data.transductive={str(self.transductive).lower()}",
+            f"--out={self.run / f'fold-{fold}'}",
+            f"--tracking.experiment={self.tracking.experiment}",
+            f"--tracking.name={self.tracking.experiment}-fold-{fold}",
+            *([] if file is None else [f"--model.encoder_file={file}"]),
+        ]
+
+    def record(self) -> dict[str, Any]:
+        """The content of run.json."""
+        front_end = self.config["model"]["front_end"]
+        files = sorted({str(file) for fold in range(self.num_folds) if (file := self.encoder.file(fold)) is not None})
+        return {
+            "format": FORMAT,
+            "manifest": self.manifest,
+            "task": self.task.describe(),
+            "sample_rate": front_end["init_args"].get("sample_rate") if front_end else None,
+            "clip_s": self.config["model"]["clip_s"],
+            "grouped_by": "patient" if has_patients(self.table) else "recording",
+            "encoder": {
+                "source": self.encoder.source,
+                "transductive": self.transductive,
+                "file": str(self.encoder.location) if self.encoder.location else None,
+                "sha256": [sha256_file(file) for file in files],
+            },
+            **provenance(),
+            "data_hash": data_hash(self.table, [*self.task.labels, "quality"]),
+            "folds_hash": sha256_text(self.folds.sort_values("clip_id").to_csv(index=False)),
+            "seed": self.config["seed_everything"],
+        }
+
+
+def _own_options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        prog=PROG,
+        add_help=False,
+        allow_abbrev=False,
+        description="Train every fold of --data.folds and join their held-out predictions. Resumes at the first unfinished fold.",
+        epilog="Every option of 'python -m finetune fit' (below) is taken too; --data.fold and --model.encoder_file are set per fold.",
+    )
+    parser.add_argument(
+        "--encoder", metavar="FILE|FOLDER", help="encoder file, or folder with fold-K/encoder.pt, to start from (default: none)"
+    )
+    parser.add_argument(
+        "--transductive",
+        action="store_true",
+        help="accept an encoder whose pretraining saw held-out clips; the report says so (default: refused)",
+    )
+    if any(arg in ("-h", "--help") for arg in args):
+        parser.print_help()
+        print()
+    try:
+        return parser.parse_known_args(list(args))
+    except argparse.ArgumentError as error:
+        raise UserError(f"{PROG}: {error}") from error
+
+
+def _plan(own: argparse.Namespace, config: dict[str, Any]) -> _Plan:
+    data, model = config["data"], config["model"]
+    if model["encoder_file"]:
+        raise UserError(
+            f"{PROG} takes the encoder by --encoder, which checks every fold for leaks, not by model.encoder_file: move it there."
+        )
+    task = build(model["task"], Task)  # type: ignore[type-abstract]
+    table = read_manifest(data["manifest"], task.labels)
+    folds = read_folds(data["folds"], table)
+    encoder = find_encoder(own.encoder, count_folds(folds))
+    transductive = own.transductive or data["transductive"]
+    if not transductive:
+        _refuse_leaks(encoder, table, folds)
+    run = Path(config["out"])
+    tracking = Tracking(**config["tracking"] | {"experiment": config["tracking"]["experiment"] or run.name})
+    data = {key: value for key, value in data.items() if key not in ("fold", "transductive")}
+    kept = {**config, "data": data, "encoder": own.encoder, "transductive": transductive}
+    return _Plan(run, kept, data["manifest"], table, folds, task, encoder, transductive, tracking)
+
+
+def _refuse_leaks(encoder: EncoderSource, table: pd.DataFrame, folds: pd.DataFrame) -> None:
+    """Refuse an encoder that saw what a fold holds out; with one file for all folds, that is any clip at all."""
+    if encoder.source == "shared" and encoder.location is not None:
+        refuse_leak(encoder.location, table, "some fold holds out")
+    elif encoder.source == "per_fold":
+        for fold in range(count_folds(folds)):
+            refuse_leak(encoder.file(fold) or "", table[folds[f"role_{fold}"] == HELD_OUT], f"fold {fold} holds out")
+
+
+def _check_record(plan: _Plan) -> None:
+    """Write run.json and folds.csv, or refuse to go on with other data than the run began with."""
+    import json
+
+    now = plan.record()
+    path = plan.run / RECORD
+    if not path.is_file():
+        write_csv(plan.run / "folds.csv", plan.folds)
+        write_json(path, now)
+        return
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    for what, one, other in (
+        ("manifest's clips or labels", earlier["data_hash"], now["data_hash"]),
+        ("folds", earlier["folds_hash"], now["folds_hash"]),
+        ("encoder's file", earlier["encoder"]["sha256"], now["encoder"]["sha256"]),
+    ):
+        if one != other:
+            raise UserError(
+                f"The {what} changed since the run in {plan.run} began: choose another --out, or remove the folder to start over."
+            )
+
+
+def _join(plan: _Plan) -> pd.DataFrame:
+    """The held-out predictions of all folds, in the manifest's order."""
+    text = dict.fromkeys(("clip_id", "recording", "patient", "device", "site", "quality"), str)
+    tables = [
+        read_csv(plan.run / f"fold-{fold}" / PREDICTIONS, dtype=text, keep_default_na=False, na_values={}) for fold in range(plan.num_folds)
+    ]
+    joined = pd.concat(tables).set_index("clip_id")
+    return joined.loc[plan.table["clip_id"]].reset_index()

@@ -1,0 +1,82 @@
+"""What a finished cross-validation says of itself: the table per fold, its figures, and one summary run on W&B."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from common.progress import console, say
+from common.training.tracking import Tracking, finish_run, wandb_logger
+from finetune.evaluation.curves import Curve, precision_recall, roc
+from finetune.evaluation.summary import Evaluation, evaluate, per_fold_table
+from finetune.fit import FOLD
+from finetune.tasks.base import Task
+
+
+def summarise(run: Path, predictions: pd.DataFrame, task: Task) -> tuple[Evaluation, dict[str, Any]]:
+    """Evaluate the out-of-fold predictions of ``run``; returns the evaluation and the figures of the command."""
+    evaluation = evaluate(predictions, task)
+    all_figures = evaluation.figures()
+    figures = {name: all_figures[name] for name in ("macro_auroc", "macro_auroc_mean", "macro_auroc_sd")}
+    seconds = sum(record["seconds"] for record in fold_records(run))
+    return evaluation, figures | {"minutes": round(seconds / 60, 2)}
+
+
+def fold_records(run: Path) -> list[dict[str, Any]]:
+    """What every finished fold of ``run`` wrote into its fold.json, by fold."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in run.glob(f"fold-*/{FOLD}")]
+    return sorted(records, key=lambda record: record["fold"])
+
+
+def print_folds(run: Path, evaluation: Evaluation) -> None:
+    """Print AUROCs per fold, their mean and standard deviation, to standard error."""
+    epochs = {str(record["fold"]): record["best_epoch"] for record in fold_records(run)}
+    names = ["macro_auroc", *(f"auroc_{label}" for label in evaluation.predictions.labels)]
+    shown = Table("fold", "clips", "patients", "best epoch", *names, title="Out of fold", title_justify="left")
+    for _, row in per_fold_table(evaluation).iterrows():
+        sizes = ["" if pd.isna(row[name]) else str(row[name]) for name in ("clips", "patients")]
+        figures = ["-" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in names]
+        shown.add_row(str(row["fold"]), *sizes, str(epochs.get(str(row["fold"]), "")), *figures)
+    console.print(shown)
+    for note in evaluation.notes():
+        say(note)
+
+
+def track_summary(tracking: Tracking, run: Path, config: dict[str, Any], evaluation: Evaluation) -> None:
+    """Show mean, standard deviation and pooled curves on W&B, in one run beside those of the folds."""
+    tracking = replace(tracking, job_type="summary", name=f"{tracking.experiment}-summary")
+    logger = wandb_logger(tracking, run, config)
+    if logger is None:
+        return
+    import wandb
+
+    try:
+        table = per_fold_table(evaluation)
+        mean, deviation = evaluation.spread()
+        pooled = evaluation.pooled.flat()
+        scalars = {
+            f"{kind}/{name}": value for kind, of in (("mean", mean), ("sd", deviation), ("pooled", pooled)) for name, value in of.items()
+        }
+        logger.experiment.summary.update({name: value for name, value in scalars.items() if value is not None})
+        predictions = evaluation.predictions
+        plots = {}
+        for name, curve_of, axis in (("roc", roc, "1 - specificity"), ("precision_recall", precision_recall, "recall")):
+            curves: dict[str, Curve] = {}
+            for column, label in enumerate(predictions.labels):
+                curve = curve_of(predictions.targets[:, column], predictions.probabilities[:, column])
+                if curve is not None:
+                    curves[label] = curve
+            if curves:
+                xs, ys = [_list(curve.x) for curve in curves.values()], [_list(curve.y) for curve in curves.values()]
+                plots[f"pooled/{name}"] = wandb.plot.line_series(xs, ys, keys=list(curves), title=f"pooled {name}", xname=axis)
+        logger.experiment.log({"folds": wandb.Table(dataframe=table.astype(object).where(table.notna(), None)), **plots})
+    finally:
+        finish_run([logger])
+
+
+def _list(values: np.ndarray) -> list[float]:
+    return [float(value) for value in values]

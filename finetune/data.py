@@ -1,0 +1,119 @@
+"""The clips of one fold: random crops to train on, whole clips to validate and to predict."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from common.errors import UserError
+from common.training.batches import BatchSampler, global_seed, loader
+from common.training.clip_data import ClipData
+from finetune.encoder_source import refuse_leak
+from finetune.folds import HELD_OUT, TRAIN, VALIDATION, count_folds, read_folds
+from finetune.inference import clip_windows
+
+
+class FinetuneData(ClipData):
+    """Batches of one fold.
+
+    Training and validation take clips with at least one annotated label; every clip that the fold holds out is predicted, those of
+    poor quality too. A training batch is ``waveform`` [B, T] and ``target`` [B, L]; a batch of whole clips is ``waveform`` [W, T] (all
+    windows of all its clips), ``clip`` int64 [W] (which clip each window is of) and ``target`` [B, L].
+
+    Args:
+        manifest: CSV or Parquet file from ``common manifest`` or ``common audit``.
+        folds: CSV file from ``finetune folds``.
+        fold: which fold this is, 0 to K-1.
+        store: folder of the waveform store; ``store`` beside the manifest by default. What it lacks is decoded at first use.
+        batch_size: clips per batch and process.
+        on_device: keep all waveforms in the accelerator's memory: "auto" where they fit, "always" or "never".
+        transductive: accept an encoder file whose pretraining saw clips that this fold holds out.
+    """
+
+    def __init__(
+        self,
+        manifest: str,
+        folds: str,
+        fold: int = 0,
+        store: str | None = None,
+        batch_size: int = 32,
+        on_device: str = "auto",
+        transductive: bool = False,
+    ) -> None:
+        super().__init__(manifest, store, batch_size, on_device)
+        self.folds_path = folds
+        self.fold = fold
+        self.transductive = transductive
+        self.rows: dict[str, Tensor] = {}
+        self.targets: Tensor
+
+    def setup(self, stage: str) -> None:
+        """Read manifest and folds, open the store, and show the task the training targets. Lightning calls it."""
+        if self.rows:
+            return
+        task = self.model.task
+        table = self.read(task.labels)
+        folds = read_folds(self.folds_path, table)
+        if not 0 <= self.fold < count_folds(folds):
+            raise UserError(f"data.fold is {self.fold}, expected 0 to {count_folds(folds) - 1}, the folds of {self.folds_path}.")
+        role = folds[f"role_{self.fold}"]
+        if self.model.encoder_file and not self.transductive:
+            refuse_leak(self.model.encoder_file, table[role == HELD_OUT], f"fold {self.fold} holds out")
+        targets = task.targets(table)
+        annotated = ~np.isnan(targets).all(axis=1)
+        chosen = {TRAIN: (role == TRAIN) & annotated, VALIDATION: (role == VALIDATION) & annotated, HELD_OUT: role == HELD_OUT}
+        for name, rows in chosen.items():
+            if not rows.any():
+                raise UserError(
+                    f"Fold {self.fold} of {self.folds_path} has no {name.replace('_', '-')} clip"
+                    f"{'' if name == HELD_OUT else ' with an annotated label'}: expected at least one; annotate more or take fewer folds."
+                )
+        self.open_store(table)
+        task.fit_targets(targets[chosen[TRAIN].to_numpy()])
+        self.rows = {name: torch.from_numpy(np.flatnonzero(rows)) for name, rows in chosen.items()}
+        self.targets = torch.from_numpy(targets)
+        self.lengths = self.clips.length.cpu()
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return loader(self._sampler(TRAIN, shuffle=True))
+
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return loader(self._sampler(VALIDATION, shuffle=False))
+
+    def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
+        device = batch["row"].device
+        if not self.training:
+            return self.whole_clips(self.rows[VALIDATION][batch["row"].cpu()], device)
+        self.to_device(device)
+        rows = self.rows[TRAIN].to(device)[batch["row"]]
+        return {"waveform": self.random_crops(rows, batch["draw"].squeeze(1)), "target": self.targets.to(device)[rows]}
+
+    def whole_clips(self, rows: Tensor, device: torch.device) -> dict[str, Tensor]:
+        """All windows of the clips ``rows`` (int64 [B], on the CPU) as a batch on ``device``."""
+        self.to_device(device)
+        clip, start = clip_windows(self.lengths[rows].tolist(), self.crop_samples, self.model.hop_samples)
+        waveform = self.windows(rows[clip].to(device), start.to(device))
+        return {"waveform": waveform, "clip": clip.to(device), "target": self.targets[rows].to(device)}
+
+    def held_out(self) -> pd.DataFrame:
+        """Manifest rows of the clips that the fold holds out; their index is the row number."""
+        return self.table.iloc[self.rows[HELD_OUT].numpy()]
+
+    @property
+    def training(self) -> bool:
+        """Whether the trainer asks for a training batch now."""
+        return bool(self.trainer and self.trainer.training)
+
+    def _sampler(self, role: str, shuffle: bool) -> BatchSampler:
+        trainer: Any = self.trainer
+        return BatchSampler(
+            len(self.rows[role]),
+            self.batch_size,
+            shuffle=shuffle,
+            seed=global_seed(),
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )

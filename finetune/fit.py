@@ -1,0 +1,95 @@
+"""``python -m finetune fit``: train one fold, then predict the clips that it holds out with its best epoch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Timer
+
+from common.files import write_csv, write_json
+from common.training.checkpoint import open_module
+from common.training.metrics_csv import read_metrics
+from common.training.run_folder import BEST
+from common.training.stage import Stage
+from finetune.classifier import MONITOR, Classifier
+from finetune.data import FinetuneData
+from finetune.folds import TRAIN, VALIDATION
+
+PREDICTIONS, FOLD = "predictions.csv", "fold.json"
+
+
+def fit(args: Sequence[str]) -> dict[str, Any]:
+    """Train one fold; ``args`` are those of the command line. See `FinetuneData` and `Classifier` for the settings."""
+    return STAGE.fit(args)
+
+
+def finish(trainer: pl.Trainer, module: Classifier, data: FinetuneData, folder: Path) -> dict[str, Any]:
+    """Predict the held-out clips with the best epoch; writes ``predictions.csv`` and ``fold.json``, and returns what the latter holds."""
+    if not trainer.is_global_zero:
+        return {}
+    # Only a fast_dev_run leaves no checkpoint.
+    best = open_module(folder / BEST, Classifier) if (folder / BEST).is_file() else module
+    write_csv(folder / PREDICTIONS, predict_held_out(best.to(trainer.strategy.root_device), data))
+    results: dict[str, Any] = {"fold": data.fold, **_chosen_epoch(folder)}
+    results |= {
+        "seconds": round(sum(each.time_elapsed("train") for each in trainer.callbacks if isinstance(each, Timer)), 1),
+        "train_clips": len(data.rows[TRAIN]),
+        "validation_clips": len(data.rows[VALIDATION]),
+        "held_out_clips": len(data.held_out()),
+        "sample_rate": best.front_end.sample_rate,
+        "clip_s": best.clip_s,
+    }
+    write_json(folder / FOLD, results)
+    return results
+
+
+def predict_held_out(model: Classifier, data: FinetuneData) -> pd.DataFrame:
+    """Predict the clips that the fold holds out.
+
+    In float32 whatever training used, so that the figures are those of the exported file.
+
+    Returns:
+        One row per clip: clip_id, recording, patient, device, site, quality, fold, and per label target_<label> (1, 0 or empty)
+        and prob_<label> (0 to 1).
+    """
+    table = data.held_out()
+    rows = torch.from_numpy(table.index.to_numpy(np.int64, copy=True))
+    model.eval()
+    parts = []
+    with torch.inference_mode():
+        for some in rows.split(data.batch_size):
+            batch = data.whole_clips(some, model.device)
+            parts.append(model.clip_probabilities(batch["waveform"], batch["clip"], len(some))[0].cpu())
+    probabilities, targets = torch.cat(parts).numpy(), data.targets[rows].numpy()
+    predictions = table[["clip_id", "recording", "patient", "device", "site", "quality"]].assign(fold=data.fold)
+    for column, label in enumerate(model.task.labels):
+        predictions[f"target_{label}"] = pd.array(targets[:, column], dtype="Int8")
+        predictions[f"prob_{label}"] = probabilities[:, column].astype(np.float64)
+    return predictions
+
+
+def _chosen_epoch(folder: Path) -> dict[str, Any]:
+    """The epoch (from 0) whose weights ``best.ckpt`` holds, and what validation said of it; None where it said nothing."""
+    empty = {"best_epoch": None, "val_score": None, "val_macro_auroc": None}
+    if not (folder / BEST).is_file():
+        return empty
+    epoch = int(torch.load(folder / BEST, map_location="cpu", weights_only=True)["epoch"])
+    metrics = read_metrics(folder / "metrics.csv")
+    chosen = metrics[metrics["epoch"] == epoch].set_index("metric")["value"].to_dict()
+    return empty | {"best_epoch": epoch, "val_score": chosen.get(MONITOR), "val_macro_auroc": chosen.get("val/macro_auroc")}
+
+
+STAGE = Stage(
+    prog="python -m finetune fit",
+    module=Classifier,
+    data=FinetuneData,
+    out="runs/finetune",
+    finish=finish,
+    monitor=MONITOR,
+    job_type="fold",
+    trainer_defaults={"max_epochs": 30, "devices": 1},
+)
