@@ -1,0 +1,54 @@
+"""``python -m finetune export``: a run's folds become one TorchScript file, and one file per fold."""
+
+from pathlib import Path
+from typing import Any
+
+from common.progress import say, track
+
+
+def export(run: Path, out: Path = Path("model.pt"), per_fold: bool = True) -> dict[str, Any]:
+    """Write a run as TorchScript files that open with torch alone.
+
+    The file at --out averages the probabilities of all folds' networks; beside it stands one file per fold (NAME.fold-K.pt) with the
+    same signature. Thresholds are chosen on all out-of-fold predictions. Each file is checked against the eager model before it
+    is written and refused when a probability differs by more than 1e-5.
+
+    Args:
+        run: folder that 'python -m finetune crossval' wrote.
+        out: file to write.
+        per_fold: write the single folds' files too.
+
+    Returns:
+        Paths ``model`` and ``fold_models``, ``parity`` (largest difference seen), ``labels`` and ``thresholds``.
+
+    Raises:
+        UserError: the run is missing or unfinished, or a file would not answer as the model does.
+    """
+    # Late: torch takes seconds to import, which --help should not.
+    from finetune.evaluation.out_of_fold import read_out_of_fold
+    from finetune.evaluation.summary import evaluate_predictions
+    from finetune.export.file import save
+    from finetune.export.folds import ExportedFolds
+    from finetune.report.run_folder import read_run_folder
+
+    folder = read_run_folder(run)
+    evaluation = evaluate_predictions(read_out_of_fold(folder.path / "oof.csv", folder.task.labels), folder.task)
+    folds = list(evaluation.folds)
+    exported = ExportedFolds(folder, evaluation, folds)
+    out = Path(out)
+    files = {out: folds}
+    if per_fold:
+        files |= {out.with_suffix(f".fold-{fold}{out.suffix}"): [fold] for fold in folds}
+    parity = 0.0
+    for path, members in track(files.items(), "Exporting", total=len(files)):
+        file, description = exported.assemble(members)
+        save(path, file, description)
+        parity = max(parity, description["parity"])
+    say(f"Wrote {out} ({out.stat().st_size / 1e6:.1f} MB, {len(folds)} folds averaged); largest difference to the model {parity:.1e}.")
+    return {
+        "model": str(out),
+        "fold_models": [str(path) for path in files if path != out],
+        "parity": parity,
+        "labels": list(folder.task.labels),
+        "thresholds": evaluation.thresholds.as_json()["thresholds"],
+    }

@@ -1,0 +1,124 @@
+"""What an exported file computes: the scripted wrapper round the traced networks of one or several folds.
+
+Everything that depends on values (rate, lengths, number of windows) is scripted, so that it stays a branch; front end, encoder and
+head are traced, since nnAudio and timm cannot be scripted. The wrapper calls the very functions that training and evaluation call.
+"""
+
+import math
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+from common.audio.quality import quality_flags
+from common.audio.resample import KAISER_BETA, LOWPASS_FILTER_WIDTH, MAX_KERNEL_NUMBERS, ROLLOFF
+from common.windows import fill_index
+from finetune.inference import clip_windows, pool_windows
+
+
+class ExportedModel(nn.Module):
+    """Waveforms at any rate and length to probabilities, averaged over folds, with quality flags.
+
+    Args:
+        networks: one module per fold (traced, for a file), windows [W, T] at ``sample_rate`` -> probabilities [W, L].
+        labels: names of the L outputs.
+        thresholds: one per label; the file carries them, it does not apply them.
+        sample_rate: Hz, that the networks take.
+        window: samples of a window at ``sample_rate``, T.
+        hop: samples from one window to the next.
+        short_clips: "repeat" or "pad", see `common.windows.fill_index`.
+        aggregate: "mean" or "max" of a clip's windows.
+        windows_at_once: windows in memory at a time, so that an hour of audio needs no more than a minute.
+    """
+
+    labels: list[str]
+    thresholds: list[float]
+
+    def __init__(
+        self,
+        networks: list[nn.Module],
+        labels: list[str],
+        thresholds: list[float],
+        sample_rate: int,
+        window: int,
+        hop: int,
+        short_clips: str,
+        aggregate: str,
+        windows_at_once: int = 16,
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.labels = labels
+        self.thresholds = thresholds
+        self.sample_rate = sample_rate
+        self.window = window
+        self.hop = hop
+        self.short_clips = short_clips
+        self.aggregate = aggregate
+        self.windows_at_once = windows_at_once
+        self.filter_width = LOWPASS_FILTER_WIDTH
+        self.rolloff = ROLLOFF
+        self.beta = KAISER_BETA
+        self.max_kernel_numbers = MAX_KERNEL_NUMBERS
+
+    def forward(self, waveform: Tensor, sample_rate: int, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Probabilities [B, L] and quality flags int64 [B] (0 is fine; bits in the file's model.json).
+
+        A row's answer depends neither on the other rows nor on what lies beyond its length. What is not finite is read as 0.
+
+        Args:
+            waveform: [B, T], full scale [-1, 1].
+            sample_rate: Hz.
+            lengths: valid samples of each row, int64 [B]; all T by default.
+        """
+        if waveform.dim() != 2:
+            raise ValueError(f"waveform has {waveform.dim()} dimensions, expected 2: [batch, samples]")
+        if lengths is None:
+            lengths = torch.full([waveform.shape[0]], waveform.shape[1], dtype=torch.int64, device=waveform.device)
+        if lengths.dim() != 1 or lengths.shape[0] != waveform.shape[0]:
+            raise ValueError(f"lengths has shape {lengths.shape}, expected one length for each of {waveform.shape[0]} waveforms")
+        lengths = lengths.to(waveform.device).clamp(min=0, max=waveform.shape[1])
+        waveform = waveform.to(torch.float32)
+        flags = quality_flags(waveform, lengths, sample_rate)
+        position = torch.arange(waveform.shape[1], device=waveform.device).unsqueeze(0)
+        usable = (position < lengths.unsqueeze(1)) & torch.isfinite(waveform)
+        resampled = self.resample(torch.where(usable, waveform, torch.zeros_like(waveform)), sample_rate)
+        resampled_lengths = torch.div(lengths * self.sample_rate + sample_rate - 1, sample_rate, rounding_mode="floor")
+        return self.pooled(resampled, resampled_lengths), flags
+
+    def resample(self, waveform: Tensor, sample_rate: int) -> Tensor:
+        if sample_rate == self.sample_rate:
+            return waveform
+        if sample_rate <= 0:
+            raise ValueError(f"sample_rate is {sample_rate}, expected a positive number of Hz")
+        divisor = math.gcd(sample_rate, self.sample_rate)
+        source, target = sample_rate // divisor, self.sample_rate // divisor
+        if target * (2 * self.filter_width * source // min(source, target) + source) > self.max_kernel_numbers:
+            raise ValueError(f"cannot resample from {sample_rate} to {self.sample_rate} Hz: no usable common divisor; convert it first")
+        return torchaudio.functional.resample(
+            waveform, sample_rate, self.sample_rate, self.filter_width, self.rolloff, "sinc_interp_kaiser", self.beta
+        )
+
+    def pooled(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        if waveform.shape[1] == 0:
+            waveform = torch.nn.functional.pad(waveform, [0, 1])
+        lengths = lengths.clamp(min=1, max=waveform.shape[1])
+        per_clip: list[int] = lengths.tolist()
+        clip, start = clip_windows(per_clip, self.window, self.hop)
+        clip, start = clip.to(waveform.device), start.to(waveform.device)
+        answers: list[Tensor] = [torch.zeros([0, len(self.labels)], device=waveform.device)]
+        for first in range(0, clip.shape[0], self.windows_at_once):
+            rows = clip[first : first + self.windows_at_once]
+            offset = start[first : first + self.windows_at_once]
+            # A clip longer than a window starts inside and never runs out; a shorter one starts at 0 and is filled.
+            within = fill_index(self.window, lengths[rows] - offset, self.short_clips)
+            column = (within + offset.unsqueeze(1)).clamp(min=0)
+            taken = waveform[rows.unsqueeze(1), column]
+            answers.append(self.networks_mean(torch.where(within >= 0, taken, torch.zeros_like(taken))))
+        return pool_windows(torch.cat(answers), clip, waveform.shape[0], self.aggregate)
+
+    def networks_mean(self, windows: Tensor) -> Tensor:
+        total = torch.zeros([windows.shape[0], len(self.labels)], device=windows.device)
+        for network in self.networks:
+            total = total + network(windows)
+        return total / len(self.networks)

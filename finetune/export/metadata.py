@@ -1,0 +1,86 @@
+"""What an exported file says of itself: ``model.json`` and ``MODEL_CARD.md`` among its extra files."""
+
+from typing import Any
+
+from finetune.report.run_folder import RunFolder
+
+FORMAT = "auscult.model/1"
+METADATA_NAME = "model.json"
+CARD_NAME = "MODEL_CARD.md"
+
+SIGNATURE = "model(waveform [B, T] float32, sample_rate: int, lengths [B] int64 or None) -> (probabilities [B, L], flags [B] int64)"
+
+
+def metadata(
+    run: RunFolder,
+    folds: list[int],
+    thresholds: dict[str, Any],
+    figures: dict[str, Any],
+    geometry: dict[str, Any],
+    parity: float,
+    flags: dict[int, str],
+) -> dict[str, Any]:
+    """Content of ``model.json``.
+
+    Args:
+        run: the run that is exported.
+        folds: folds whose networks are averaged in the file.
+        thresholds: see `finetune.evaluation.thresholds.Thresholds.as_json`; chosen on all out-of-fold predictions.
+        figures: headline figures of the report; those of the single folds' models out of fold.
+        geometry: how waveforms are windowed (sample_rate, clip_s, hop_s, short_clips, aggregate).
+        parity: largest difference between file and eager model that was seen on export.
+        flags: bit -> name of the quality flags.
+    """
+    record = run.record
+    return {
+        "format": FORMAT,
+        "file_type": "torchscript",
+        "signature": SIGNATURE,
+        "labels": list(run.task.labels),
+        "thresholds": thresholds["thresholds"],
+        "threshold_rule": thresholds["rule"],
+        "decision": "a label is 1 where its probability reaches its threshold; an exclusive label is 1 exactly when no other is",
+        "task": run.task.describe(),
+        **geometry,
+        "flags": {str(bit): name for bit, name in flags.items()},
+        "folds": folds,
+        "out_of_fold": figures,
+        "out_of_fold_note": "figures of the single folds' models on patients that they never saw, not of their average",
+        "grouped_by": record.get("grouped_by"),
+        "encoder": record.get("encoder"),
+        "versions": record.get("versions"),
+        "git_commit": record.get("git_commit"),
+        "data_hash": record.get("data_hash"),
+        "seed": record.get("seed"),
+        "parity": parity,
+    }
+
+
+def model_card(description: dict[str, Any]) -> str:
+    """A model card in Markdown (Mitchell et al. 2019) from `metadata`."""
+    figures = description["out_of_fold"]
+    interval = figures.get("macro_auroc_ci")
+    between = f" (95 % interval over {description['grouped_by']}s {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    auroc = figures.get("macro_auroc")
+    lines = [
+        "# Model card",
+        "",
+        f"Hears {', '.join(description['labels'])} in recordings of a stethoscope. Research software: **not a diagnosis**, and not a "
+        "medical device.",
+        "",
+        f"- Call: `{description['signature']}`; any sample rate and length. Inside, {description['sample_rate']} Hz and windows of "
+        f"{description['clip_s']:g} s.",
+        f"- Networks averaged: {len(description['folds'])}.",
+        f"- Macro AUROC out of fold: {'not evaluable' if auroc is None else f'{auroc:.3f}'}{between}; {description['out_of_fold_note']}.",
+        f"- Trained and judged on {figures.get('clips')} clips of {figures.get('patients') or 'an unknown number of'} patients, "
+        f"folds grouped by {description['grouped_by']}.",
+        f"- Thresholds: {_pairs(description['labels'], description['thresholds'])}, chosen out of fold by {description['threshold_rule']}.",
+        "- Limits: other devices, ages, sites and noise than those of the training data were not tested; a flagged recording "
+        "(silent, clipped, too short, not finite, constant) has an answer that means little.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _pairs(labels: list[str], thresholds: list[float]) -> str:
+    return ", ".join(f"{label} {threshold:.3f}" for label, threshold in zip(labels, thresholds, strict=True))

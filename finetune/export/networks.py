@@ -1,0 +1,65 @@
+"""The part of an exported file that is traced: one fold's front end, encoder and head, with its parity checked."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from common.errors import UserError
+from finetune.classifier import Classifier
+
+MAX_DIFFERENCE = 1e-5
+
+
+class Network(nn.Module):
+    """Windows [W, T] at the model's rate to probabilities [W, L]."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, windows: Tensor) -> Tensor:
+        return self.classifier.task.probabilities(self.classifier(windows))
+
+
+def trace(network: Network, window: int) -> torch.jit.ScriptModule:
+    """Trace a network and check it against the eager one on batches that the tracer did not see.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        window: samples of a window.
+
+    Raises:
+        UserError: the difference is beyond 1e-5, so that the file would not answer as the model does.
+    """
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        # torch 2.11 says that TorchScript is deprecated; it is what a service with torch alone can load.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(network, _noise(3, window, generator), check_trace=False)
+        difference = 0.0
+        for batch in (1, 2, 5):
+            windows = _noise(batch, window, generator)
+            windows[-1, window // 2 :] = 0.0
+            difference = max(difference, float((traced(windows) - network(windows)).abs().max()))
+    check_parity(difference, "The traced network")
+    return traced
+
+
+def check_parity(difference: float, what: str) -> None:
+    """Refuse a file that answers otherwise than the model.
+
+    Raises:
+        UserError: ``difference`` of a probability is beyond 1e-5.
+    """
+    if not difference <= MAX_DIFFERENCE:
+        raise UserError(
+            f"{what} differs from the model by {difference:.2e} in a probability, more than {MAX_DIFFERENCE:.0e}: "
+            "it is not written; its front end or encoder does something that tracing cannot record."
+        )
+
+
+def _noise(batch: int, window: int, generator: torch.Generator) -> Tensor:
+    return 0.1 * torch.randn(batch, window, generator=generator)
