@@ -42,7 +42,7 @@ class Classifier(DescribedModule):
         dropout: on the embedding, probability in [0, 1).
         lr: learning rate of the last layer, after the warm-up.
         weight_decay: of kernels; biases and norms get none.
-        layer_decay: learning rate of each depth of the encoder as a share of the next one's, in (0, 1]; below 1 keeps pretrained early layers.
+        layer_decay: learning rate of each depth of the encoder as a share of the next one's, up to 1; lower keeps early layers.
         warmup_epochs: length of the warm-up, epochs.
         optimizer: "adamw", "lars" or "sgd".
         waveform_augmentation: applied to training waveforms.
@@ -148,7 +148,7 @@ class Classifier(DescribedModule):
                 spectrogram = self.spectrogram_augmentation(spectrogram)
         loss = self.task.loss(self.classify(spectrogram), batch["target"])
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(waveform))
-        self.log("train/lr", self.optimizers().param_groups[-1]["lr"])
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[-1]["lr"])
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -225,15 +225,16 @@ def _resolve(front_end: FrontEnd | None, encoder: Encoder | None, encoder_file: 
     if encoder_file is None:
         if front_end is None or encoder is None:
             raise UserError(
-                f"The model has no {'front_end' if front_end is None else 'encoder'}: name model.front_end and model.encoder in the config, "
-                "or give an encoder file, which holds both."
+                f"The model has no {'front_end' if front_end is None else 'encoder'}: name model.front_end and model.encoder in the "
+                "config, or give an encoder file, which holds both."
             )
         return front_end, encoder
     loaded = load_encoder(encoder_file)
     for name, wanted, found in (("front_end", front_end, loaded.front_end), ("encoder", encoder, loaded.encoder)):
         if wanted is not None and wanted.describe() != found.describe():
+            difference = _difference(found.describe(), wanted.describe())
             raise UserError(
-                f"The encoder file {encoder_file} holds another {name} than the config: {_difference(found.describe(), wanted.describe())}; "
+                f"The encoder file {encoder_file} holds another {name} than the config: {difference}; "
                 f"leave model.{name} out of the config (--model.{name} null), or pretrain with it."
             )
     return loaded.front_end.train(), loaded.encoder.train()

@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 
 from common.progress import console, say
-from common.training.tracking import Tracking, finish_run, wandb_logger
+from common.training.tracking import Tracking, ended_loggers, wandb_logger
 from finetune.evaluation.curves import Curve, precision_recall, roc
 from finetune.evaluation.summary import Evaluation, evaluate, per_fold_table
 from finetune.fit import FOLD
@@ -35,8 +35,9 @@ def fold_records(run: Path) -> list[dict[str, Any]]:
 def print_folds(run: Path, evaluation: Evaluation) -> None:
     """Print AUROCs per fold, their mean and standard deviation, to standard error."""
     epochs = {str(record["fold"]): record["best_epoch"] for record in fold_records(run)}
-    names = ["macro_auroc", *(f"auroc_{label}" for label in evaluation.predictions.labels)]
-    shown = Table("fold", "clips", "patients", "best epoch", *names, title="Out of fold", title_justify="left")
+    labels = evaluation.predictions.labels
+    names = ["macro_auroc", *(f"auroc_{label}" for label in labels)]
+    shown = Table("fold", "clips", "patients", "best epoch", "macro", *labels, title="AUROC out of fold", title_justify="left")
     for _, row in per_fold_table(evaluation).iterrows():
         sizes = ["" if pd.isna(row[name]) else str(row[name]) for name in ("clips", "patients")]
         figures = ["-" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in names]
@@ -54,28 +55,33 @@ def track_summary(tracking: Tracking, run: Path, config: dict[str, Any], evaluat
         return
     import wandb
 
-    try:
-        table = per_fold_table(evaluation)
-        mean, deviation = evaluation.spread()
-        pooled = evaluation.pooled.flat()
-        scalars = {
-            f"{kind}/{name}": value for kind, of in (("mean", mean), ("sd", deviation), ("pooled", pooled)) for name, value in of.items()
-        }
-        logger.experiment.summary.update({name: value for name, value in scalars.items() if value is not None})
-        predictions = evaluation.predictions
-        plots = {}
-        for name, curve_of, axis in (("roc", roc, "1 - specificity"), ("precision_recall", precision_recall, "recall")):
-            curves: dict[str, Curve] = {}
-            for column, label in enumerate(predictions.labels):
-                curve = curve_of(predictions.targets[:, column], predictions.probabilities[:, column])
-                if curve is not None:
-                    curves[label] = curve
-            if curves:
-                xs, ys = [_list(curve.x) for curve in curves.values()], [_list(curve.y) for curve in curves.values()]
-                plots[f"pooled/{name}"] = wandb.plot.line_series(xs, ys, keys=list(curves), title=f"pooled {name}", xname=axis)
-        logger.experiment.log({"folds": wandb.Table(dataframe=table.astype(object).where(table.notna(), None)), **plots})
-    finally:
-        finish_run([logger])
+    table = per_fold_table(evaluation)
+    mean, deviation = evaluation.spread()
+    of = {"mean": mean, "sd": deviation, "pooled": evaluation.pooled.flat()}
+    figures = {f"{kind}/{name}": value for kind in of for name, value in of[kind].items() if value is not None}
+    with ended_loggers([logger]):
+        logger.experiment.summary.update(figures)
+        logger.experiment.log(
+            {"folds": wandb.Table(dataframe=table.astype(object).where(table.notna(), None)), **_pooled_curves(evaluation)}
+        )
+
+
+def _pooled_curves(evaluation: Evaluation) -> dict[str, Any]:
+    """ROC and precision-recall curves of all out-of-fold clips as W&B plots."""
+    import wandb
+
+    predictions = evaluation.predictions
+    plots = {}
+    for name, curve_of, axis in (("roc", roc, "1 - specificity"), ("precision_recall", precision_recall, "recall")):
+        curves: dict[str, Curve] = {}
+        for column, label in enumerate(predictions.labels):
+            curve = curve_of(predictions.targets[:, column], predictions.probabilities[:, column])
+            if curve is not None:
+                curves[label] = curve
+        if curves:
+            xs, ys = [_list(curve.x) for curve in curves.values()], [_list(curve.y) for curve in curves.values()]
+            plots[f"pooled/{name}"] = wandb.plot.line_series(xs, ys, keys=list(curves), title=f"pooled {name}", xname=axis)
+    return plots
 
 
 def _list(values: np.ndarray) -> list[float]:

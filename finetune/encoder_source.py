@@ -75,8 +75,8 @@ def refuse_leak(encoder_file: str | Path, held_out: pd.DataFrame, what: str) -> 
     """
     overlap = held_out[seen_clips(encoder_file, held_out)]
     if len(overlap):
-        patients = overlap["patient"][overlap["patient"] != ""].nunique()
+        recordings, patients = overlap["recording"].nunique(), overlap["patient"][overlap["patient"] != ""].nunique()
         raise UserError(
-            f"{encoder_file} leaks: in pretraining it saw {overlap['recording'].nunique()} recordings of {patients} named patients that {what}; "
+            f"{encoder_file} leaks: in pretraining it saw {recordings} recordings or their patients ({patients} named) that {what}; "
             "take one encoder per fold ('python -m pretrain folds'), or accept it with --transductive, which the report then says."
         )

@@ -36,7 +36,7 @@ def finish(trainer: pl.Trainer, module: Classifier, data: FinetuneData, folder: 
     write_csv(folder / PREDICTIONS, predict_held_out(best.to(trainer.strategy.root_device), data))
     results: dict[str, Any] = {"fold": data.fold, **_chosen_epoch(folder)}
     results |= {
-        "seconds": round(sum(each.time_elapsed("train") for each in trainer.callbacks if isinstance(each, Timer)), 1),
+        "seconds": round(_training_time_s(trainer), 1),
         "train_clips": len(data.rows[TRAIN]),
         "validation_clips": len(data.rows[VALIDATION]),
         "held_out_clips": len(data.held_out()),
@@ -70,6 +70,12 @@ def predict_held_out(model: Classifier, data: FinetuneData) -> pd.DataFrame:
         predictions[f"target_{label}"] = pd.array(targets[:, column], dtype="Int8")
         predictions[f"prob_{label}"] = probabilities[:, column].astype(np.float64)
     return predictions
+
+
+def _training_time_s(trainer: pl.Trainer) -> float:
+    """Seconds of training and validation, those before a resumption included."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return next(each.time_elapsed("train") for each in callbacks if isinstance(each, Timer))
 
 
 def _chosen_epoch(folder: Path) -> dict[str, Any]:

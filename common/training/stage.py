@@ -5,6 +5,7 @@ schema of the config files.
 """
 
 import json
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar, Timer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -26,7 +27,7 @@ from common.training.metrics_csv import MetricsCsv
 from common.training.run_folder import BEST, CONFIG, FINISHED, LAST, abandon, claim, finished
 from common.training.step_seed import StepSeed
 from common.training.stopping import StayStopped
-from common.training.tracking import Tracking, finish_run, wandb_logger
+from common.training.tracking import Tracking, ended_loggers, wandb_logger
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,14 @@ class Stage:
             say(f"Going on from step {step} of the run in {folder}.")
             command.metrics_csv.forget_after(step)
         try:
-            trainer.fit(command.model, datamodule=command.datamodule, ckpt_path=str(checkpoint) if checkpoint.is_file() else None)
-            if trainer.interrupted:
-                raise KeyboardInterrupt
-            figures = self.finish(trainer, command.model, command.datamodule, folder)
+            with ended_loggers(trainer.loggers):
+                trainer.fit(command.model, datamodule=command.datamodule, ckpt_path=str(checkpoint) if checkpoint.is_file() else None)
+                if trainer.interrupted:
+                    raise KeyboardInterrupt
+                figures = self.finish(trainer, command.model, command.datamodule, folder)
         except (UserError, MisconfigurationException) as error:
             abandon(folder)
             raise error if isinstance(error, UserError) else UserError(f"Training cannot start: {_sentence(error)}") from error
-        finally:
-            finish_run(trainer.loggers)
         if trainer.is_global_zero:
             write_json(folder / FINISHED, figures)
         return figures
@@ -90,7 +90,7 @@ class Stage:
         return json.loads(command.parser.dump(command.config, format="json", skip_none=False))
 
     def _command(self, args: Sequence[str], instantiate: bool = True) -> "_StageCommand":
-        _silence_known_warnings()
+        _silence_known_remarks()
         try:
             return _StageCommand(self, list(args), instantiate)
         except command_line.parsing_errors() as error:
@@ -160,7 +160,9 @@ class _StageCommand(LightningCLI):
             loggers += [online] if online else []
         extra = config.get("logger")
         loggers += extra if isinstance(extra, list) else [] if isinstance(extra, bool) or extra is None else [extra]
-        callbacks = [*(config.get("callbacks") or []), StepSeed(), StayStopped(), *self._checkpoints()]
+        chosen = config.get("callbacks") or []
+        timers = [] if any(isinstance(each, Timer) for each in chosen) else [Timer()]
+        callbacks = [*chosen, *timers, StepSeed(), StayStopped(), *self._checkpoints()]
         if config.get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
         return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
@@ -181,7 +183,16 @@ def _sentence(error: Exception) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-def _silence_known_warnings() -> None:
-    """Lightning advises what is a choice here: batches are row numbers, which worker processes would only slow down."""
-    for message in (".*does not have many workers.*", ".*exists and is not empty.*", ".*LightningCLI's args parameter.*"):
+def _silence_known_remarks() -> None:
+    """Keep Lightning's advice off the screen where the matter is a choice here, and its notes on every device and seed."""
+    for message in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*LightningCLI's args parameter.*",
+        ".*is smaller than the logging interval.*",
+        ".*module\\(s\\) in eval mode at the start of training.*",
+        ".*LeafSpec.*",
+    ):
         warnings.filterwarnings("ignore", message=message)
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)

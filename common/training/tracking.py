@@ -8,8 +8,8 @@ but no network waits for minutes.
 import netrc
 import os
 import socket
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -69,7 +69,7 @@ def wandb_logger(tracking: Tracking, folder: Path, config: dict[str, Any]) -> Wa
         # An exit hook of our own process is enough; system statistics would add a thread per fold.
         x_disable_stats=True,
     )
-    return WandbLogger(
+    logger = WandbLogger(
         name=tracking.name or folder.name,
         save_dir=str(folder),
         project=tracking.project,
@@ -80,19 +80,24 @@ def wandb_logger(tracking: Tracking, folder: Path, config: dict[str, Any]) -> Wa
         config=config,
         settings=settings,
     )
+    # Lightning hands on an option that W&B dropped and warns of.
+    logger._wandb_init.pop("anonymous", None)
+    return logger
 
 
-def finish_run(loggers: Iterable[Logger]) -> None:
-    """End the W&B run among ``loggers``, so that the next run of this process (the next fold) begins its own.
-
-    Call it in a ``finally``: a run that an error ended is marked as failed.
-    """
-    failed = sys.exc_info()[0] is not None
-    for logger in loggers:
-        logger.finalize("failed" if failed else "success")
-        # _experiment: asking for the public ``experiment`` would start a run that never began.
-        if isinstance(logger, WandbLogger) and logger._experiment is not None:
-            logger._experiment.finish(exit_code=int(failed))
+@contextmanager
+def ended_loggers(loggers: Iterable[Logger]) -> Iterator[None]:
+    """End ``loggers`` when the block does, W&B's run too, so that the next run of this process (the next fold) begins its own."""
+    status = "failed"
+    try:
+        yield
+        status = "success"
+    finally:
+        for logger in loggers:
+            logger.finalize(status)
+            # _experiment: asking for the public ``experiment`` would start a run that never began.
+            if isinstance(logger, WandbLogger) and logger._experiment is not None:
+                logger._experiment.finish(exit_code=int(status == "failed"))
 
 
 def decide_mode(wanted: str) -> WandbMode:
