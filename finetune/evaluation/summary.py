@@ -53,17 +53,19 @@ class Evaluation:
 
     def notes(self) -> list[str]:
         """Sentences on what could not be computed and why: a figure that is missing must not look forgotten."""
-        notes = [f"All folds: {label} has {missing}; its metrics are empty." for label, missing in self.pooled.one_class().items()]
+        never = self.pooled.one_class()
+        notes = [f"All folds: {label} has {missing}; its metrics are empty and its threshold is 0.5." for label, missing in never.items()]
         for fold, scores in self.folds.items():
             notes += [
                 f"Fold {fold}: {label} has {missing}; its metrics are empty and not in the mean over folds."
                 for label, missing in scores.one_class().items()
+                if label not in never
             ]
-        if self.thresholds.defaulted:
-            notes.append(f"No threshold can be chosen for {', '.join(self.thresholds.defaulted)} (one class only): 0.5 is used.")
-        for fold, thresholds in self.fold_thresholds.items():
-            if thresholds.defaulted:
-                notes.append(f"Fold {fold}: the other folds give no threshold for {', '.join(thresholds.defaulted)}: 0.5 is used.")
+        chosen = {"All folds give": self.thresholds} | {f"Fold {k}: the other folds give": t for k, t in self.fold_thresholds.items()}
+        for where, thresholds in chosen.items():
+            untold = [label for label in thresholds.defaulted if label not in never]
+            if untold:
+                notes.append(f"{where} no threshold for {', '.join(untold)}: 0.5 is used.")
         return notes
 
     def figures(self) -> dict[str, Any]:

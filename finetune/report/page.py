@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from finetune.evaluation.metrics import METRICS
 from finetune.evaluation.summary import Evaluation
 from finetune.report import figures
 from finetune.report.caveats import caveats_of
+from finetune.report.facts import data_facts, provenance_facts
 from finetune.report.run_folder import RunFolder
 from finetune.report.text import MISSING, fold_rows, interval, number, summary_line
 
@@ -21,11 +21,6 @@ TITLES = {
     "accuracy": "Accuracy",
 }
 RULES = {"youden": "Youden's J (sensitivity + specificity - 1)", "f1": "F1"}
-ENCODERS = {
-    "none": "none: the encoder started from its own initial weights, no pretrained file was given",
-    "per_fold": "one per fold, pretrained without that fold's held-out patients",
-    "shared": "one for all folds",
-}
 
 
 @dataclass(frozen=True)
@@ -70,8 +65,8 @@ def render(folder: RunFolder, evaluation: Evaluation) -> str:
         curves=_curves(evaluation),
         confusions=_confusions(evaluation),
         histogram=_histogram(evaluation),
-        data=_data(folder, evaluation),
-        provenance=_provenance(folder),
+        data=data_facts(folder, evaluation),
+        provenance=provenance_facts(folder),
     )
 
 
@@ -170,45 +165,3 @@ def _histogram(evaluation: Evaluation) -> Picture:
         figures.histogram_figure(evaluation),
         "Histograms of the probabilities of clips with and without each label.",
     )
-
-
-def _data(folder: RunFolder, evaluation: Evaluation) -> dict[str, str]:
-    counts = evaluation.predictions.counts()
-    return {
-        "Patients": "no patient column" if counts["patients"] is None else number(counts["patients"]),
-        "Recordings": number(counts["recordings"]),
-        "Clips": number(counts["clips"]),
-        "Annotated clips": number(counts["annotated_clips"]),
-        "Poor quality, left out": number(counts["poor_quality_clips"]),
-        "Not annotated, left out": number(counts["unlabelled_clips"]),
-        "Folds grouped by": str(folder.record.get("grouped_by", "not recorded")),
-        "Manifest": str(folder.record.get("manifest", "not recorded")),
-        "Data hash": str(folder.record.get("data_hash", "not recorded")),
-    }
-
-
-def _provenance(folder: RunFolder) -> dict[str, str]:
-    record = folder.record
-    encoder = record.get("encoder") or {}
-    source = str(encoder.get("source", "not recorded"))
-    words = ENCODERS.get(source, source)
-    if source == "shared":
-        heard = "held-out patients, without their labels (transductive)" if encoder.get("transductive") else "none of the held-out patients"
-        words = f"{words}, which heard {heard}"
-    facts = {"Pretrained encoder": words}
-    if encoder.get("file"):
-        facts["Encoder file"] = str(encoder["file"])
-    task = record["task"]
-    facts["Task"] = f"{task['class_path'].rpartition('.')[2]}({_arguments(task['init_args'])})"
-    for key, title in (("sample_rate", "Sample rate, Hz"), ("clip_s", "Clip length, s"), ("seed", "Seed"), ("git_commit", "Commit")):
-        facts[title] = str(record.get(key) if record.get(key) is not None else "not recorded")
-    seconds = [of_fold["seconds"] for of_fold in folder.fold_records.values() if of_fold.get("seconds") is not None]
-    if seconds:
-        facts["Training time, minutes"] = f"{sum(seconds) / 60:.1f}"
-    versions = record.get("versions") or {}
-    facts["Versions"] = ", ".join(f"{name} {version}" for name, version in versions.items()) or "not recorded"
-    return facts
-
-
-def _arguments(arguments: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in arguments.items())

@@ -22,6 +22,8 @@ def interval(value: tuple[float, float] | None) -> str:
 def summary_line(evaluation: Evaluation) -> str:
     """The one sentence that answers "how good is it?"."""
     mean, deviation = evaluation.spread()
+    if evaluation.pooled.macro["auroc"] is None:
+        return f"Macro AUROC over {' and '.join(evaluation.scored)} is not defined: a label has clips of one class only."
     return (
         f"Macro AUROC over {' and '.join(evaluation.scored)}: {number(evaluation.pooled.macro['auroc'])} pooled out of fold "
         f"(95 % interval {interval(evaluation.intervals.macro)}), "
