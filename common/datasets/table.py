@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -140,30 +141,34 @@ def clips(rows: pd.DataFrame, source: Path, files: AudioFiles, columns: ColumnMa
             f"No row of {source} names a file in {files.folder}: column {columns.path!r} has, for example, {next(iter(found), '')!r}; "
             "name another column or another folder."
         )
-    parsed = rows[columns.names].map(parse_labels) if columns.names is not None else None
-    vocabulary = list(columns.vocabulary)
-    if parsed is not None:
-        vocabulary += sorted({label for labels in parsed.dropna() for label in labels} - set(vocabulary))
     taken: set[str] = set()
-    for position, (number, row) in enumerate(zip(rows.index, rows.to_dict("records"), strict=True)):
-        path = found[row[columns.path]] or files.expected(row[columns.path])
-        mapped = {name: row[column] for name, column in columns.mapped.items() if row[column] != ""}
+    for number, values, labels in zip(rows.index, rows.to_dict("records"), _labels(rows, source, columns), strict=True):
+        path = found[values[columns.path]] or files.expected(values[columns.path])
+        mapped: dict[str, Any] = {name: values[column] for name, column in columns.mapped.items() if values[column] != ""}
         for name in NUMBER_COLUMNS:
             if name in mapped:
-                mapped[name] = _seconds(row[columns.mapped[name]], columns.mapped[name], number, source)
+                mapped[name] = _seconds(mapped[name], columns.mapped[name], number, source)
         recording = mapped.pop("recording", None) or files.recording(path)
         clip_id = _untaken(mapped.pop("clip_id", None) or recording, taken)
         taken.add(clip_id)
-        labels: dict[str, int | None] = {}
-        for label in dict.fromkeys(label for label, _ in columns.flags):
-            flags = [_flag(row[column], column, number, source) for name, column in columns.flags if name == label]
-            labels[label] = any_of(flags)
-        if parsed is not None:
-            present = parsed.iloc[position]
-            labels.update({label: None if present is None else int(label in present) for label in vocabulary})
-        classes = {_free(name, labels): row[name] for name in columns.classes}
-        metadata = {_free(str(name), labels): value for name, value in row.items() if name not in columns.used}
+        classes = {_free(name, labels): values[name] for name in columns.classes}
+        metadata = {_free(str(name), labels): value for name, value in values.items() if name not in columns.used}
         yield Clip(clip_id=clip_id, path=str(path), recording=recording, labels=labels, classes=classes, metadata=metadata, **mapped)
+
+
+def _labels(rows: pd.DataFrame, source: Path, columns: ColumnMap) -> list[dict[str, int | None]]:
+    """Each row's labels, from its columns of 1 and 0 and from its column of names."""
+    labels: list[dict[str, int | None]] = [{} for _ in rows.index]
+    for label in dict.fromkeys(label for label, _ in columns.flags):
+        sources = [column for name, column in columns.flags if name == label]
+        for position, number in enumerate(rows.index):
+            labels[position][label] = any_of(_flag(str(rows.at[number, column]), column, number, source) for column in sources)
+    if columns.names is not None:
+        named = [parse_labels(text) for text in rows[columns.names]]
+        vocabulary = [*columns.vocabulary, *sorted(frozenset().union(*(names or () for names in named)) - set(columns.vocabulary))]
+        for position, names in enumerate(named):
+            labels[position].update({label: None if names is None else int(label in names) for label in vocabulary})
+    return labels
 
 
 def map_columns(rows: pd.DataFrame, source: Path, named: Mapping[str, str | None]) -> dict[str, str]:
@@ -209,9 +214,12 @@ def _flag(text: str, column: str, number: int, source: Path) -> int | None:
 
 def _seconds(text: str, column: str, number: int, source: Path) -> float:
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise UserError(f"{source}, row {number}, has {text!r} in column {column!r}: expected seconds; correct it.") from None
+        seconds = nan
+    if not isfinite(seconds):
+        raise UserError(f"{source}, row {number}, has {text!r} in column {column!r}: expected seconds or nothing; correct it.")
+    return seconds
 
 
 def _untaken(name: str, taken: set[str]) -> str:

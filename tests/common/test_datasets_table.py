@@ -84,6 +84,7 @@ def test_parquet(root):
         ("path\na/1\n", ["--start_column", "when"], "no column 'when' .*correct --start_column"),
         ("path,site\na/1,0\n", ["--labels", "site"], "cannot be called 'site'"),
         ("path,start_s\na/1,soon\n", [], "row 2, has 'soon' in column 'start_s': expected seconds"),
+        ("path,end_s\na/1,inf\n", [], "row 2, has 'inf' in column 'end_s': expected seconds"),
         ("path,w\na/1,1\nb/1,3\n", ["--labels", "wheeze=w"], "row 3, has '3' in column 'w'"),
         ("path\n1\n", [], r"'1' may be a/1\.wav or b/1\.wav"),
         ("path\nc/9.wav\n", [], "No row of"),
