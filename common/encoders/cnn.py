@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from common.encoders.base import Encoder
@@ -10,7 +11,9 @@ from common.encoders.base import Encoder
 class Cnn2d(Encoder):
     """Blocks of 3 x 3 convolution, batch-norm, ReLU and 2 x 2 average pooling, then the mean over frequency.
 
-    The form of PANNs' CNN6 (Kong et al. 2020, "PANNs", table 1) with few channels: about a tenth of ResNet18's work at 64 x 256.
+    The form of PANNs' CNNs (Kong et al. 2020, "PANNs", table 1) with few channels: about a tenth of ResNet18's work at 64 x 256.
+    Beside the spectrogram it sees each bin's place on the frequency axis (as in Liu et al. 2018, "CoordConv"): convolutions
+    and the mean over frequency do not know where a sound lies, and 100 Hz is not 1 kHz to a stethoscope.
 
     Args:
         channels: of each block; each halves frequency and time. The last is D.
@@ -25,7 +28,7 @@ class Cnn2d(Encoder):
         _check(channels, dropout)
         self.num_features = channels[-1]
         self.blocks = nn.ModuleList()
-        for index, (before, after) in enumerate(zip((1, *channels), channels, strict=False)):
+        for index, (before, after) in enumerate(zip((2, *channels), channels, strict=False)):
             steps: list[nn.Module] = [
                 nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
                 nn.BatchNorm2d(after),
@@ -37,7 +40,8 @@ class Cnn2d(Encoder):
             self.blocks.append(nn.Sequential(*steps))
 
     def feature_map(self, spectrogram: Tensor) -> Tensor:
-        x = spectrogram
+        place = torch.linspace(-1, 1, spectrogram.shape[2], dtype=spectrogram.dtype, device=spectrogram.device)
+        x = torch.cat((spectrogram, place.view(1, 1, -1, 1).expand_as(spectrogram)), dim=1)
         for block in self.blocks:
             x = block(x)
         return x.mean(dim=2)
@@ -64,6 +68,8 @@ class Cnn1d(Encoder):
         _check(channels, dropout)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size is {kernel_size}, expected an odd number of frames")
+        if num_bins < 1:
+            raise ValueError(f"num_bins is {num_bins}, expected the positive number of bins of the front end")
         self.num_bins = num_bins
         self.num_features = channels[-1]
         self.blocks = nn.ModuleList()
@@ -79,6 +85,10 @@ class Cnn1d(Encoder):
             self.blocks.append(nn.Sequential(*steps))
 
     def feature_map(self, spectrogram: Tensor) -> Tensor:
+        if not torch.jit.is_tracing() and spectrogram.shape[2] != self.num_bins:
+            raise ValueError(
+                f"Cnn1d was made for {self.num_bins} bins, but was given {spectrogram.shape[2]}: set num_bins to the front end's"
+            )
         x = spectrogram.squeeze(1)
         for block in self.blocks:
             x = block(x)
