@@ -73,7 +73,7 @@ def clips(root: Path, unit: Literal["records", "events"] = "records", annotation
         UserError: no recording or annotation is found, or in several folders, or a name or an annotation is not as published.
     """
     root = existing_folder(root, "the SPRSound database")
-    folder = _only_folder(root, AUDIO_FOLDERS, "recordings, .wav or .flac, named PATIENT_AGE_SEX_LOCATION_RECORDING", is_audio)
+    folder = _only_folder(root, AUDIO_FOLDERS, "recordings (PATIENT_AGE_SEX_LOCATION_RECORDING, .wav or .flac)", is_audio)
     if annotations is None:
         annotations = _annotations_of(root, folder)
     annotated = {path.stem: path for path in sorted(existing_folder(annotations, "SPRSound's JSON files").glob("*.json"))}
@@ -119,7 +119,7 @@ def _labels(present: frozenset[str] | None, types: set[str]) -> dict[str, int | 
 def _annotations_of(root: Path, folder: Path) -> Path:
     if any(folder.glob("*.json")):
         return folder
-    return _only_folder(root, ANNOTATION_FOLDERS, "annotations, .json", lambda path: path.suffix == ".json", "--annotations")
+    return _only_folder(root, ANNOTATION_FOLDERS, "annotations (.json)", lambda path: path.suffix == ".json", "--annotations")
 
 
 def _only_folder(root: Path, names: tuple[str, ...], what: str, fits: Any, option: str = "--root") -> Path:
