@@ -1,7 +1,6 @@
 """``encoder.pt``: a pretrained encoder with its front end, in one file that opens alone and safely."""
 
 import json
-import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from common.described import build
-from common.encoders.base import Encoder, load_weights
+from common.encoders.base import Encoder, load_weights, open_weights
 from common.errors import UserError
 from common.files import atomic_path
 from common.frontends.base import FrontEnd
@@ -107,11 +106,9 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"No encoder file at {path}: expected a file that 'python -m pretrain fit' wrote; check the path.")
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} is not an encoder file: torch cannot open it as weights; expected a file that 'python -m pretrain fit' wrote."
-        ) from error
+        contents = open_weights(path)
+    except UserError as error:
+        raise UserError(f"{path} is not an encoder file, as 'python -m pretrain fit' writes: {error}") from error
     found = contents.get("format") if isinstance(contents, dict) else None
     if not isinstance(found, str) or found.partition("/")[0] != FAMILY:
         raise UserError(

@@ -1,5 +1,8 @@
 """The Encoder interface: spectrogram to one vector per clip."""
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +32,21 @@ class Encoder(Described, nn.Module):
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """Parameters from input to output in groups of like depth, for layer-wise learning-rate decay; one group by default."""
         return [list(self.parameters())]
+
+
+def open_weights(path: str | Path) -> Any:
+    """What ``torch.save`` wrote to ``path``, on the CPU, without running code from it.
+
+    Raises:
+        UserError: no such file, or torch cannot open it as weights alone.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"No weights at {path}: expected a file there; check the path.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # arbitrary bytes make the unpickler fail in any way: IndexError, struct.error, UnicodeDecodeError, ...
+        raise UserError(f"{path} cannot be opened as weights ({type(error).__name__}): it is damaged or another kind of file.") from error
 
 
 def load_weights(module: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:

@@ -1,14 +1,13 @@
 """Convolutional networks of the timm library as encoders of spectrograms."""
 
 import difflib
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from common.encoders.base import Encoder, load_weights
+from common.encoders.base import Encoder, load_weights, open_weights
 from common.errors import UserError
 
 
@@ -104,22 +103,23 @@ def _probe(name: str, model: nn.Module) -> tuple[int, int]:
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UserError(f"No weights at {path}: expected a .pth, .pt or .safetensors file; check the path.")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise UserError(f"{path} cannot be opened as weights; expected a state dict that torch.load(weights_only=True) takes.") from error
+    state = _open_safetensors(path) if path.suffix == ".safetensors" and path.is_file() else open_weights(path)
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} holds no state dict: expected parameter names with tensors.")
     return state
+
+
+def _open_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} cannot be opened as weights: {error}.") from error
 
 
 def _fitted(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from common.encoder_file import FORMAT, load_encoder, save_encoder
@@ -127,9 +129,17 @@ def test_files_that_torch_cannot_open(tmp_path, content):
     assert "is not an encoder file" in refusal(path)
 
 
+@settings(max_examples=60, deadline=None)
+@given(content=st.binary(max_size=60))
+def test_any_bytes_are_refused_in_one_sentence(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.pt"
+    path.write_bytes(content)
+    assert "is not an encoder file" in refusal(path)
+
+
 def test_a_file_that_would_run_code_is_refused(tmp_path):
     torch.save({"format": FORMAT, "encoder": Cnn2d()}, tmp_path / "encoder.pt")
-    assert "cannot open it as weights" in refusal(tmp_path / "encoder.pt")
+    assert "is not an encoder file" in refusal(tmp_path / "encoder.pt")
 
 
 @pytest.mark.parametrize(

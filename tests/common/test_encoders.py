@@ -205,14 +205,15 @@ def test_weights_of_another_network_fail_by_key(tmp_path):
         TimmEncoder(weights=str(tmp_path / "shape.pt"))
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("content", [b"", b"not weights", "list"])
-def test_files_that_are_no_weights(tmp_path, content):
-    path = tmp_path / "weights.pt"
+def test_files_that_are_no_weights(tmp_path, content, suffix):
+    path = tmp_path / f"weights{suffix}"
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
         torch.save([1, 2], path)
-    with pytest.raises(UserError, match=r"weights\.pt"):
+    with pytest.raises(UserError, match=r"weights\.(pt|safetensors)"):
         TimmEncoder(weights=str(path))
 
 
