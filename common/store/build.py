@@ -4,41 +4,33 @@ The samples lie in one flat file that only grows, under a file lock: no sample i
 keep reading what they have mapped. Replacing the index is the commit, every few seconds: a build that is killed leaves a few
 seconds of samples that no index names, and the next one goes on behind them. Other processes that want the same store (the ranks
 of a training run) wait for the lock and find the work done.
-
-Decoding runs in threads: libsndfile, SHA-256, NumPy and torch let go of the interpreter lock, threads start at once where worker
-processes would each import torch first, and nothing can hang in a fork.
 """
 
 import os
 import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple, TypeVar
+from typing import IO, NamedTuple
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
 
 from common.audio.read import read_header
 from common.audio.resample import resampled_length
 from common.errors import UserError
 from common.files import sha256_file
-from common.progress import say, track
+from common.progress import say
 from common.store.decode import decode, with_audit_hint
 from common.store.index import AUDIO_NAME, BYTES_PER_SAMPLE, Index, Recording, is_young, signature, store_folder
+from common.store.threads import map_in_threads, one_torch_thread
 
 LOCK_NAME = "build.lock"
 COMMIT_EVERY_S = 5.0
 # What libsndfile gives for the number of frames when a header leaves it open.
 UNKNOWN_FRAMES = 2**63 - 1
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Source(NamedTuple):
@@ -77,6 +69,8 @@ def build(folder: str | Path, paths: Iterable[str], sample_rate: int, workers: i
     """
     if sample_rate <= 0:
         raise UserError(f"A waveform store needs a positive sample rate (Hz), not {sample_rate}.")
+    if workers is not None and workers < 0:
+        raise UserError(f"A waveform store is built by 0 or more workers, not {workers}.")
     paths = list(dict.fromkeys(paths))
     target = store_folder(folder, sample_rate)
     index = Index.load(target)
@@ -94,14 +88,14 @@ def build(folder: str | Path, paths: Iterable[str], sample_rate: int, workers: i
 
 
 def _bring_up_to_date(index: Index, target: Path, paths: list[str], sample_rate: int, workers: int | None) -> int:
-    sources = list(_map(partial(_identify, sample_rate=sample_rate), paths, workers, "Checking recordings"))
+    sources = list(map_in_threads(partial(_identify, sample_rate=sample_rate), paths, workers, "Checking recordings"))
     placed = {recording.content: recording for recording in index.values()}
     new = list({source.content: source for source in sources if source.content not in placed}.values())
     _refuse_a_full_disk(target, sum(source.num_samples for source in new) * BYTES_PER_SAMPLE)
     with (
-        _one_torch_thread(),
+        one_torch_thread(),
         (target / AUDIO_NAME).open("ab") as audio,
-        closing(_map(partial(_decode, sample_rate=sample_rate), new, workers, "Decoding recordings")) as decoded,
+        closing(map_in_threads(partial(_decode, sample_rate=sample_rate), new, workers, "Decoding recordings")) as decoded,
     ):
         start = -(-audio.tell() // BYTES_PER_SAMPLE)
         audio.truncate(start * BYTES_PER_SAMPLE)
@@ -173,38 +167,3 @@ def _locked(target: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Resample on one thread in each worker thread, which inherit the number; their own parallelism is over recordings."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _map(function: Callable[[T], R], items: list[T], workers: int | None, description: str) -> Generator[R, None, None]:
-    """Apply ``function`` to each item in threads, in order, with a progress bar."""
-    threads = min(os.cpu_count() or 1 if workers is None else workers, len(items))
-    if threads == 0:
-        yield from track(map(function, items), description, total=len(items))
-        return
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield from track(_in_order(pool, function, items, ahead=4 * threads), description, total=len(items))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _in_order(pool: ThreadPoolExecutor, function: Callable[[T], R], items: list[T], ahead: int) -> Iterator[R]:
-    """Results in the order of ``items``, at most ``ahead`` of them in memory, which pool.map would not promise."""
-    pending: deque[Future[R]] = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        if len(pending) == ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()

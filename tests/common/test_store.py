@@ -57,7 +57,7 @@ def recordings(folder: Path, number: int, seconds: float = 0.2, rate: int = RATE
 
 
 def run_store(manifest: Path, rate: int = RATE) -> dict:
-    return main(["store", "--manifest", str(manifest), "--out", str(manifest.parent / "store"), "--sample_rate", str(rate)])
+    return main(["store", "--manifest", str(manifest), "--out", str(manifest.parent / "store"), "--sample-rate", str(rate)])
 
 
 def open_store(manifest: Path, rate: int = RATE, **options: bool) -> tuple[WaveformStore, ClipIndex]:
@@ -183,6 +183,19 @@ def test_only_new_and_changed_files_are_decoded(tmp_path: Path, old_files_only: 
     np.testing.assert_array_equal(read_whole(before, clips_before, 1), noise(0.2, 1) / np.float32(32768))
 
 
+def test_samples_that_the_index_names_no_more_are_not_overwritten(tmp_path: Path, old_files_only: None) -> None:
+    manifest = recordings(tmp_path, 2)
+    before, clips_before = open_store(manifest)
+    (tmp_path / "1.wav").write_bytes((tmp_path / "0.wav").read_bytes())
+    assert run_store(manifest)["decoded"] == 0
+    soundfile.write(tmp_path / "0.wav", noise(0.2, 77), RATE)
+    assert run_store(manifest)["decoded"] == 1
+    np.testing.assert_array_equal(read_whole(before, clips_before, 1), noise(0.2, 1) / np.float32(32768))
+    store, clips = open_store(manifest)
+    np.testing.assert_array_equal(read_whole(store, clips, 0), noise(0.2, 77) / np.float32(32768))
+    np.testing.assert_array_equal(read_whole(store, clips, 1), noise(0.2, 0) / np.float32(32768))
+
+
 def test_a_file_replaced_with_the_same_size_and_time_is_noticed(tmp_path: Path, old_files_only: None) -> None:
     manifest = recordings(tmp_path, 1)
     run_store(manifest)
@@ -304,6 +317,11 @@ def test_a_senseless_rate_is_refused(tmp_path: Path) -> None:
         open_store(recordings(tmp_path, 1), rate=0)
 
 
+def test_a_negative_number_of_workers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="0 or more workers, not -1"):
+        build_module.build(tmp_path, [], RATE, -1)
+
+
 def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
     manifest = recordings(tmp_path, 1)
     run_store(manifest)
@@ -331,7 +349,7 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
             "main(sys.argv[1:])",
         ]
     )
-    arguments = ["store", "--manifest", str(manifest), "--out", str(tmp_path / "store"), "--sample_rate", str(RATE)]
+    arguments = ["store", "--manifest", str(manifest), "--out", str(tmp_path / "store"), "--sample-rate", str(RATE)]
     process = subprocess.Popen([sys.executable, "-c", slowly, *arguments], cwd=PROJECT, stdout=subprocess.PIPE)
     target = store_folder(tmp_path / "store", RATE)
     while len(Index.load(target)) < 5:
