@@ -59,6 +59,7 @@ def render(folder: RunFolder, evaluation: Evaluation) -> str:
         intervals=evaluation.intervals,
         rule=RULES[evaluation.thresholds.rule],
         scored=" and ".join(evaluation.scored),
+        exclusive=getattr(folder.task, "exclusive", None),
         labels=_label_table(evaluation),
         folds=_fold_table(folder, evaluation),
         thresholds=_threshold_table(evaluation),

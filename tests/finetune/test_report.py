@@ -125,6 +125,7 @@ def test_page_says_what_a_reader_must_know(page, run):
     assert f"{metrics['pooled']['macro']['auroc']:.3f} pooled out of fold" in text
     assert f"{metrics['mean']['macro_auroc']:.3f} ± {metrics['sd']['macro_auroc']:.3f}" in text
     assert "single folds' models, not of the exported model" in text
+    assert "the threshold of normal does not enter" in text
     assert "Commit 0123abc" in text
     assert "Seed 7" in text
     assert "Data hash " + "d" * 64 in text
