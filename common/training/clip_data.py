@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
+from common.files import sha256_text
 from common.manifest import read_manifest
 from common.store.waveforms import ClipIndex, WaveformStore
 from common.training.batches import crop_offsets
@@ -52,6 +53,17 @@ class ClipData(pl.LightningDataModule):
         self.store = WaveformStore.open(self.store_folder, table, sample_rate=self.model.front_end.sample_rate)
         self.clips = self.store.clips(table)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the data: by what it is known again."""
+        return {"clips": self._fingerprint()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if state_dict["clips"] != self._fingerprint():
+            raise UserError(
+                f"{self.manifest_path} or what is read beside it has changed since this run began, so it cannot go on: "
+                "choose another --out, or remove the folder to start over."
+            )
+
     @property
     def model(self) -> Any:
         """The module that is trained; it states the sample rate and the crop."""
@@ -80,6 +92,10 @@ class ClipData(pl.LightningDataModule):
     def windows(self, rows: Tensor, offsets: Tensor) -> Tensor:
         """Waveforms [B, T] that begin ``offsets`` int64 [B] samples into the clips ``rows`` int64 [B]."""
         return self._read(self.clips[rows], offsets)
+
+    def _fingerprint(self) -> str:
+        # Rows in order: batches are row numbers.
+        return sha256_text(self.table.drop(columns="path").to_csv(index=False))
 
     def _read(self, clips: ClipIndex, offsets: Tensor) -> Tensor:
         device = clips.start.device

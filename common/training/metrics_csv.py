@@ -65,6 +65,6 @@ class MetricsCsv(Logger):
 
 def read_metrics(path: Path) -> pd.DataFrame:
     """Read what `MetricsCsv` wrote: columns epoch, step, metric, value. A last line that a kill cut short is left out."""
-    table = pd.read_csv(path, on_bad_lines="skip", dtype={"metric": str})
+    table = pd.read_csv(path, on_bad_lines="skip", dtype={"metric": str}, float_precision="round_trip")
     numbers = table[["epoch", "step", "value"]].apply(pd.to_numeric, errors="coerce")
     return table.assign(**{name: numbers[name] for name in numbers})[numbers[["epoch", "step"]].notna().all(axis=1)]

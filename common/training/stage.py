@@ -100,6 +100,12 @@ class Stage:
             raise UserError(f"{self.prog}: {_sentence(error)}") from error
 
 
+def training_time_s(trainer: pl.Trainer) -> float:
+    """Seconds of training and validation of a `Stage`'s run, those before a resumption included."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return next(each.time_elapsed("train") for each in callbacks if isinstance(each, Timer))
+
+
 class _StageCommand(LightningCLI):
     """LightningCLI that knows run folders."""
 
