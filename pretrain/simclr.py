@@ -62,18 +62,20 @@ class SimCLR(DescribedModule):
         warmup_epochs: float = 5.0,
         channels_last: bool = True,
     ) -> None:
-        super().__init__()
         if clip_s * front_end.sample_rate < front_end.min_samples:
             shortest_s = front_end.min_samples / front_end.sample_rate
             raise UserError(f"model.clip_s is {clip_s}, expected at least {shortest_s:.3f} s, the shortest that the front end takes.")
-        for name, value in (
-            ("temperature", temperature),
-            ("lr", lr),
-            ("projection_dim", projection_dim),
-            ("projection_layers", projection_layers),
-        ):
+        for name, value in {
+            "temperature": temperature,
+            "lr": lr,
+            "projection_dim": projection_dim,
+            "projection_layers": projection_layers,
+        }.items():
             if value <= 0:
                 raise UserError(f"model.{name} is {value}, expected a number above 0.")
+        for augmentation in (waveform_augmentation, spectrogram_augmentation):
+            _refuse_other_rates(augmentation, front_end.sample_rate)
+        super().__init__()
         self.front_end = front_end
         self.encoder = encoder
         if channels_last:
@@ -182,4 +184,14 @@ class SimCLR(DescribedModule):
             raise UserError(
                 f"The loss became {loss.item()} in epoch {self.current_epoch}, step {self.global_step}: lower model.lr ({self.lr}) or "
                 "lengthen model.warmup_epochs, and check the recordings with 'python -m common audit'."
+            )
+
+
+def _refuse_other_rates(augmentation: Augmentation | None, sample_rate: int) -> None:
+    for part in augmentation.modules() if augmentation is not None else ():
+        rate = getattr(part, "sample_rate", sample_rate)
+        if rate != sample_rate:
+            raise UserError(
+                f"The augmentation {type(part).__name__} is set to {rate} Hz but the front end takes {sample_rate} Hz: "
+                "set its sample_rate to the front end's."
             )
