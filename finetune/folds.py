@@ -19,8 +19,8 @@ from common.progress import say
 
 TRAIN, VALIDATION, HELD_OUT = ROLES = ("train", "validation", "held_out")
 
-# Draws of which the best balanced one is kept. The greedy assignment gains little beyond ten.
-ATTEMPTS = 10
+# Draws of which the best balanced one is kept: with few patients they differ, with hundreds hardly.
+ATTEMPTS = 5
 
 
 def folds(
@@ -72,8 +72,8 @@ def draw_folds(table: pd.DataFrame, labels: Sequence[str], num_folds: int, valid
     """Draw folds for a manifest.
 
     Args:
-        table: manifest with ``labels`` read (see `read_manifest`). Clips of poor quality take part as a kind of their own.
-        labels: label columns to balance; every combination of their values, unknown included, is a kind.
+        table: manifest with ``labels`` read (see `read_manifest`). Clips of poor quality take part too.
+        labels: label columns to balance, and the combinations of their values, unknown included.
         num_folds: K.
         validation_share: of each fold's training clips, about.
         seed: of the draw.
@@ -88,7 +88,7 @@ def draw_folds(table: pd.DataFrame, labels: Sequence[str], num_folds: int, valid
     # In the order of clip_id, so that the order of the manifest's rows does not matter.
     order = np.argsort(table["clip_id"].to_numpy(str), kind="stable")
     group = groups(table).to_numpy(str)[order]
-    kind = _kinds(table, labels)[order]
+    combination, marks = _combinations(table, labels)[order], _marks(table, labels)[order]
     unit = "patients" if has_patients(table) else "recordings"
     count = len(np.unique(group))
     if count < max(num_folds, 3):
@@ -96,12 +96,13 @@ def draw_folds(table: pd.DataFrame, labels: Sequence[str], num_folds: int, valid
             f"The manifest has {count} {unit}, too few for {num_folds} folds with a validation part each: "
             f"expected at least {max(num_folds, 3)}; lower --num-folds or add recordings."
         )
-    fold = _divide(group, kind, num_folds, seed)
+    fold = _divide(group, combination, marks, num_folds, seed)
     roles = {}
     for number in range(num_folds):
         training = np.flatnonzero(fold != number)
         role = np.where(fold == number, HELD_OUT, TRAIN).astype(object)
-        role[training[_carve(group[training], kind[training], validation_share, seed + 1 + number)]] = VALIDATION
+        validates = _carve(group[training], combination[training], marks[training], validation_share, seed + 1 + number)
+        role[training[validates]] = VALIDATION
         roles[f"role_{number}"] = role
     drawn = pd.DataFrame({"fold": fold, **roles}, index=order).sort_index().reset_index(drop=True)
     return pd.concat([table[["clip_id", "recording", "patient"]].reset_index(drop=True), drawn], axis=1)
@@ -157,53 +158,52 @@ def count_folds(table: pd.DataFrame) -> int:
     return sum(name.startswith("role_") for name in table.columns)
 
 
-def _kinds(table: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
+def _combinations(table: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
     """The label combination of every clip as an integer [n]; clips of poor quality are one combination of their own."""
     values = table[list(labels)].fillna(-1).astype(int).astype(str).agg("/".join, axis=1)
     return np.unique(values.where(table["quality"] != "poor", "poor").to_numpy(str), return_inverse=True)[1]
 
 
-def _divide(group: np.ndarray, kind: np.ndarray, parts: int, seed: int) -> np.ndarray:
-    """Part of every clip, int [n]: whole groups, each kind spread as evenly as the best of some greedy draws does it."""
+def _marks(table: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
+    """What metrics count, bool [n, M]: the positives and the negatives of every label, and every clip."""
+    good = table["quality"] != "poor"
+    values = [(table[label] == value) & good for label in labels for value in (1, 0)]
+    return np.column_stack([*values, np.full(len(table), True)])
+
+
+def _divide(group: np.ndarray, combination: np.ndarray, marks: np.ndarray, parts: int, seed: int) -> np.ndarray:
+    """Part of every clip, int [n]: whole groups, label combinations spread greedily; of some draws the one that spreads the marks best."""
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-    # A kind of fewer clips than parts cannot be spread; all such together perhaps can.
-    spread = np.where(np.bincount(kind)[kind] >= parts, kind, -1)
+    # A combination of fewer clips than parts cannot be spread; all such together perhaps can.
+    spread = np.where(np.bincount(combination)[combination] >= parts, combination, -1)
     draws = [StratifiedGroupKFold(parts, shuffle=True, random_state=seed * ATTEMPTS + attempt) for attempt in range(ATTEMPTS)]
-    best, best_cost = np.zeros(len(group), dtype=int), np.inf
+    best, best_distance = np.zeros(len(group), dtype=int), np.inf
+    # The greedy draws may leave a part empty where groups are few; GroupKFold never does.
     for splitter in [*draws, GroupKFold(parts)]:
         part = np.zeros(len(group), dtype=int)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The least populated class")
             for number, (_, inside) in enumerate(splitter.split(group, spread, group)):
                 part[inside] = number
-        cost = _imbalance(part, kind, parts)
-        if cost < best_cost:
-            best, best_cost = part, cost
+        distance = _distances(part, marks, parts).mean() if len(np.unique(part)) == parts else np.inf
+        if distance < best_distance:
+            best, best_distance = part, distance
     return best
 
 
-def _carve(group: np.ndarray, kind: np.ndarray, share: float, seed: int) -> np.ndarray:
+def _carve(group: np.ndarray, combination: np.ndarray, marks: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Clips that validate, bool [n]: of an even division into 1 / share parts, the part that is most like the whole."""
     parts = min(max(2, round(1 / share)), len(np.unique(group)))
-    part = _divide(group, kind, parts, seed)
-    shares = _shares(part, kind, parts)
-    return part == np.abs(shares - 1 / parts).mean(axis=1).argmin()
+    part = _divide(group, combination, marks, parts, seed)
+    return part == _distances(part, marks, parts).argmin()
 
 
-def _imbalance(part: np.ndarray, kind: np.ndarray, parts: int) -> float:
-    """How far the parts are from holding an equal share of every kind and of all clips; infinite where a part is empty."""
-    if len(np.unique(part)) < parts:
-        return np.inf
-    return float(np.abs(_shares(part, kind, parts) - 1 / parts).mean())
-
-
-def _shares(part: np.ndarray, kind: np.ndarray, parts: int) -> np.ndarray:
-    """Share of every kind, and last of all clips, in each part: [parts, kinds + 1]. Kinds weigh alike, however rare."""
-    counts = np.zeros((parts, kind.max() + 1))
-    np.add.at(counts, (part, kind), 1)
-    counts = np.column_stack([counts, counts.sum(axis=1)])
-    return counts / np.maximum(counts.sum(axis=0), 1)
+def _distances(part: np.ndarray, marks: np.ndarray, parts: int) -> np.ndarray:
+    """How far each part is from an equal share of every mark, [parts]. All marks weigh alike, however rare; absent ones nothing."""
+    counts = np.stack([marks[part == number].sum(axis=0) for number in range(parts)])
+    present = counts.sum(axis=0) > 0
+    return np.abs(counts[:, present] / counts[:, present].sum(axis=0) - 1 / parts).mean(axis=1)
 
 
 def _check_roles(path: Path, table: pd.DataFrame) -> None:

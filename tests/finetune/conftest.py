@@ -1,0 +1,68 @@
+"""Made clips in which a tone is a wheeze and clicks are crackles: easy enough for a tiny network and a few epochs."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from common.manifest import Clip, to_table, write_manifest
+from finetune.__main__ import main
+
+RATE = 4000
+
+CONFIG = """
+trainer:
+  max_epochs: 5
+  accelerator: cpu
+  enable_progress_bar: false
+  callbacks:
+    - class_path: pytorch_lightning.callbacks.EarlyStopping
+      init_args: {monitor: val/score, mode: max, patience: 2}
+model:
+  task: {class_path: finetune.tasks.multilabel.MultiLabel}
+  front_end: {class_path: common.frontends.log_mel.LogMel, init_args: {num_mels: 16}}
+  encoder: {class_path: common.encoders.cnn.Cnn2d, init_args: {channels: [8, 16]}}
+  clip_s: 1.0
+  lr: 0.02
+  dropout: 0.1
+  waveform_augmentation: {class_path: common.augment.Gain}
+data:
+  batch_size: 8
+tracking:
+  wandb: disabled
+"""
+
+
+def write_clips(folder: Path, patients: int = 12, clips_per_patient: int = 4) -> pd.DataFrame:
+    """Write recordings of 0.7 to 2.2 s and their manifest; one clip is of poor quality, one lacks a label. Returns the manifest."""
+    random = np.random.default_rng(0)
+    clips = []
+    for number in range(patients * clips_per_patient):
+        name = f"r{number:03d}"
+        wheeze, crackle = [(0, 0), (1, 0), (0, 1), (1, 1)][(number + number // clips_per_patient) % 4]
+        time = np.arange(int(RATE * random.uniform(0.7, 2.2))) / RATE
+        waveform = 0.02 * random.standard_normal(len(time)) + wheeze * 0.2 * np.sin(2 * np.pi * random.uniform(300, 500) * time)
+        clicks = random.integers(0, len(time), 40)
+        waveform[clicks] += crackle * random.uniform(0.5, 0.9, 40)
+        soundfile.write(folder / f"{name}.wav", waveform.clip(-1, 1), RATE, subtype="PCM_16")
+        labels: dict[str, int | None] = {"normal": int(not wheeze and not crackle), "wheeze": wheeze, "crackle": crackle}
+        quality = "poor" if number == 5 else ""
+        if number == 5:
+            labels = dict.fromkeys(labels)
+        if number == 6:
+            labels["crackle"] = None
+        path = str(folder / f"{name}.wav")
+        clips.append(Clip(f"c{number:03d}", path, name, patient=f"p{number // clips_per_patient}", quality=quality, labels=labels))
+    return to_table(clips)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with manifest.csv, folds.csv (3 folds) and tiny.yaml, a config that trains in seconds."""
+    folder = tmp_path_factory.mktemp("made")
+    write_manifest(folder / "manifest.csv", write_clips(folder))
+    (folder / "tiny.yaml").write_text(CONFIG)
+    main(["folds", "--manifest", str(folder / "manifest.csv"), "--out", str(folder / "folds.csv"), "--num-folds", "3"])
+    return folder
