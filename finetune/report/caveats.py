@@ -30,7 +30,8 @@ def caveats_of(folder: RunFolder, evaluation: Evaluation) -> list[Caveat]:
                 "probably too good for new patients, and the intervals too narrow. Give the manifest a patient column if you can.",
             )
         )
-    if (folder.record.get("encoder") or {}).get("transductive"):
+    encoder = folder.record.get("encoder") or {}
+    if encoder.get("transductive") and encoder.get("source") != "none":
         found.append(
             Caveat(
                 "Transductive: the encoder was pretrained on held-out patients",

@@ -201,6 +201,11 @@ def test_an_encoder_that_heard_no_held_out_patient_is_said_without_alarm(tmp_pat
     assert caveats(folder) == []
 
 
+def test_accepting_overlap_without_an_encoder_is_no_alarm(tmp_path):
+    encoder = {"source": "none", "transductive": True, "file": None}
+    assert caveats(write_run(tmp_path / "run", make_oof(), encoder=encoder)) == []
+
+
 def test_a_leak_between_roles_is_said_loudly(tmp_path):
     folder = write_run(tmp_path / "run", make_oof())
     folds = make_folds(make_oof())
