@@ -25,6 +25,7 @@ from common.errors import UserError
 
 OVERLAP = 4
 ATTACK_RATIO = 2.0
+ATTACK_FLOOR = 1e-6
 
 
 def vocode(x: Tensor, rate: Tensor, length: int, n_fft: int) -> Tensor:
@@ -41,9 +42,9 @@ def vocode(x: Tensor, rate: Tensor, length: int, n_fft: int) -> Tensor:
     """
     hop = n_fft // OVERLAP
     num_frames = -(-length // hop) + OVERLAP - 1
-    # The first frame that reaches into the output begins OVERLAP - 1 hops before it.
-    output_position = (torch.arange(num_frames, device=x.device) - (OVERLAP - 1)) * hop
-    position = (output_position * rate.unsqueeze(1)).round().long()
+    # The first frame that reaches into the output begins OVERLAP - 1 hops before it. Middles of frames are what is moved by the rate.
+    middle = (torch.arange(num_frames, device=x.device) - (OVERLAP - 1)) * hop + n_fft // 2
+    position = (middle * rate.unsqueeze(1)).round().long() - n_fft // 2
     window = torch.hann_window(n_fft, device=x.device)
     spectrum = torch.fft.rfft(read_stretches(x, position, n_fft).mul_(window))
     before = torch.fft.rfft(read_stretches(x, position - hop, n_fft).mul_(window))
@@ -61,7 +62,9 @@ def vocode(x: Tensor, rate: Tensor, length: int, n_fft: int) -> Tensor:
 
 def attacks(power: Tensor, power_before: Tensor) -> Tensor:
     """Frames in which a sound sets on: more than half of the bins [B, N, Q] rose by 3 dB or more within one hop. bool [B, N]."""
-    return (power > ATTACK_RATIO * power_before).float().mean(dim=-1) > 0.5
+    # Beside a pure tone most bins hold nothing but rounding and quantisation errors, which rise and fall at random.
+    floor = power.mean(dim=(1, 2), keepdim=True) * ATTACK_FLOOR
+    return (power > ATTACK_RATIO * power_before + floor).float().mean(dim=-1) > 0.5
 
 
 def accumulate_phase(advance: Tensor, own: Tensor, attack: Tensor) -> Tensor:
