@@ -25,9 +25,10 @@ COARSEST_STEP = 1.0 / 128.0
 CLIPPED_MIN_STEPS = 64.0
 # Two equal samples can straddle the top of a smooth wave symmetrically, three cannot unless rounding or clipping made them so.
 CLIPPED_MIN_RUN = 3
-# One blunt top is an accident; clipping repeats.
-CLIPPED_MIN_TOPS = 3
+# One or two blunt tops may be chance (slow noise at 8 bit has them): clipping repeats, or lasts.
+CLIPPED_MIN_RUNS = 3
 CLIPPED_MIN_SHARE = 5e-4
+CLIPPED_LASTING_SHARE = 0.05
 # Below the top, 5 % of the way to the mean. A sine of 64 steps, whose top is blunt by rounding, has as many samples there as at
 # its top; a Gaussian clipped at 2 standard deviations has a quarter, a sine clipped by 2 dB a tenth.
 CLIPPED_BAND = 0.05
@@ -125,8 +126,9 @@ def _flat_top(
     step: Tensor,
     min_steps: float = CLIPPED_MIN_STEPS,
     min_run: int = CLIPPED_MIN_RUN,
-    min_tops: int = CLIPPED_MIN_TOPS,
+    min_runs: int = CLIPPED_MIN_RUNS,
     min_share: float = CLIPPED_MIN_SHARE,
+    lasting_share: float = CLIPPED_LASTING_SHARE,
     band: float = CLIPPED_BAND,
     min_ratio: float = CLIPPED_MIN_RATIO,
 ) -> Tensor:
@@ -139,9 +141,11 @@ def _flat_top(
     run_starts = at_top[:, :-min_run]
     for later in range(1, min_run):
         run_starts = run_starts & at_top[:, later : at_top.shape[1] - min_run + later]
-    tops = run_starts[:, :1].sum(dim=1) + (run_starts[:, 1:] & ~run_starts[:, :-1]).sum(dim=1)
+    runs = run_starts[:, :1].sum(dim=1) + (run_starts[:, 1:] & ~run_starts[:, :-1]).sum(dim=1)
     # A run of r samples holds r - min_run + 1 starts.
-    in_runs = run_starts.sum(dim=1) + (min_run - 1) * tops
+    in_runs = run_starts.sum(dim=1) + (min_run - 1) * runs
+    samples = valid.sum(dim=1)
+    enough = ((runs >= min_runs) & (in_runs >= min_share * samples)) | (in_runs >= lasting_share * samples)
     height = top - mean
     near_top = (valid & (x < top.unsqueeze(1)) & (x >= (top - band * height).unsqueeze(1))).sum(dim=1)
-    return (height >= min_steps * step) & (tops >= min_tops) & (in_runs >= min_share * valid.sum(dim=1)) & (in_runs >= min_ratio * near_top)
+    return enough & (height >= min_steps * step) & (in_runs >= min_ratio * near_top)

@@ -52,7 +52,8 @@ def write_page(
         by_clip[finding.clip_id, finding.path].append(finding)
     rows = table.set_index("clip_id")
     sections: dict[str, list[Card]] = defaultdict(list)
-    for clip_findings in track(_choose(list(by_clip.values()), most), "Drawing flagged clips"):
+    chosen = _choose(list(by_clip.values()), most)
+    for clip_findings in track(chosen, "Drawing flagged clips") if chosen else []:
         row = rows.loc[clip_findings[0].clip_id] if clip_findings[0].clip_id else None
         sections[clip_findings[0].reason].append(_card(clip_findings, row, labels))
     environment = jinja2.Environment(

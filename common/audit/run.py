@@ -146,4 +146,4 @@ def _print_counts(reasons: dict[str, int], totals: dict[str, int]) -> None:
         for code, count in reasons.items():
             grid.add_row(code, REASONS[code].severity, REASONS[code].action, str(count))
         console.print(grid)
-    say(", ".join(f"{count} {name}" for name, count in totals.items()) + ".")
+    say(", ".join(f"{name} {count}" for name, count in totals.items()) + ".")

@@ -133,7 +133,7 @@ def _add_wheezes(rng: Generator, waveform: np.ndarray, phases: list[tuple[float,
     """Wheezes belong to expiration; where the clip holds none that is long enough, they take what there is."""
     seconds = len(waveform) / sample_rate
     chosen = [phase for phase in phases if not phase[2]] or phases or [(0.0, seconds, False)]
-    level = 10 ** (rng.uniform(-12, 3) / 20)
+    level = 10 ** (rng.uniform(-10, 4) / 20)
     for start_s, end_s, _ in chosen:
         start_s, end_s = max(start_s, 0), min(end_s, seconds)
         duration_s = max((end_s - start_s) * rng.uniform(0.4, 0.9), 0.12)
@@ -148,7 +148,7 @@ def _add_crackles(
     seconds = len(waveform) / sample_rate
     fine = widths == sounds.FINE_CRACKLE
     chosen = [phase for phase in phases if phase[2]] or phases or [(0.0, seconds, True)]
-    level = 10 ** (rng.uniform(3, 12) / 20)
+    level = 10 ** (rng.uniform(10, 18) / 20)
     for start_s, end_s, _ in chosen:
         start_s, end_s = max(start_s, 0), min(end_s, seconds)
         centre = 0.7 if fine else 0.4
