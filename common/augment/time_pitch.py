@@ -111,12 +111,13 @@ class TimeStretch(Augmentation):
     Args:
         sample_rate: Hz.
         rate: range of the speed; 2 takes half the time. Drawn so that its logarithm is uniform.
-        window_s: length of the vocoder's frames, seconds: tones nearer than about 4 / window_s Hz beat, clicks smear over less than one.
+        window_s: length of the vocoder's frames, seconds; a longer one keeps nearer tones apart and places attacks less exactly.
         p: probability that an example is changed, 0 to 1.
     """
 
     def __init__(self, sample_rate: int, rate: tuple[float, float] = (0.8, 1.25), window_s: float = 0.064, p: float = 1.0) -> None:
         super().__init__(p)
+        self.sample_rate = sample_rate
         self.rate = checked_range(self, "rate", rate, low=0.1, high=10)
         self.n_fft = frame_samples(window_s, sample_rate)
 
@@ -139,6 +140,7 @@ class PitchShift(Augmentation):
 
     def __init__(self, sample_rate: int, semitones: tuple[float, float] = (-2.0, 2.0), window_s: float = 0.064, p: float = 1.0) -> None:
         super().__init__(p)
+        self.sample_rate = sample_rate
         self.semitones = checked_range(self, "semitones", semitones, low=-24, high=24)
         self.n_fft = frame_samples(window_s, sample_rate)
 

@@ -200,6 +200,13 @@ def test_arguments_that_make_no_sense_are_refused_by_name(make: Callable[[], Aug
         make()
 
 
+def test_what_depends_on_the_sample_rate_tells_it() -> None:
+    """Pretraining refuses an augmentation whose rate is not the front end's, which it reads from this attribute."""
+    for step in on_waveforms(1.0):
+        if "sample_rate" in step.describe()["init_args"]:
+            assert step.sample_rate == RATE
+
+
 def test_a_chain_draws_for_all_its_steps_and_applies_them_in_order() -> None:
     x = torch.full((3, 8), 2.0)
     chain = Chain([Gain((6.0, 6.0)), Clipping((6.0, 6.0))])
