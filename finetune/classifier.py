@@ -93,7 +93,8 @@ class Classifier(DescribedModule):
         self.head = nn.Linear(self.encoder.num_features, len(task.labels))
         self._check()
         if mode == "linear_probe":
-            self.encoder.requires_grad_(False)
+            # Lightning keeps the modes that it finds, so the encoder must be in evaluation mode from the start.
+            self.encoder.requires_grad_(False).eval()
         self._validated: list[tuple[Tensor, Tensor]] = []
         self._said: set[str] = set()
 

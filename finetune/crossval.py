@@ -5,6 +5,7 @@ that changed in between are refused.
 """
 
 import argparse
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +22,10 @@ from common.progress import say
 from common.provenance import provenance
 from common.training.run_folder import FINISHED, claim, finished
 from common.training.tracking import Tracking
-from finetune.crossval_summary import print_folds, summarise, track_summary
+from finetune.crossval_summary import headline, print_folds, track_summary
 from finetune.encoder_source import EncoderSource, find_encoder, refuse_leak
+from finetune.evaluation.out_of_fold import read_out_of_fold
+from finetune.evaluation.summary import evaluate_predictions
 from finetune.fit import PREDICTIONS, STAGE
 from finetune.folds import HELD_OUT, count_folds, read_folds
 from finetune.tasks.base import Task
@@ -61,12 +64,16 @@ def crossval(args: Sequence[str]) -> dict[str, Any]:
         if began_here and not any(plan.run.glob("fold-*")):
             shutil.rmtree(plan.run)
         raise
-    predictions = _join(plan)
-    write_csv(plan.run / OUT_OF_FOLD, predictions)
-    evaluation, figures = summarise(plan.run, predictions, plan.task)
+    write_csv(plan.run / OUT_OF_FOLD, _join(plan))
+    evaluation = evaluate_predictions(read_out_of_fold(plan.run / OUT_OF_FOLD, plan.task.labels), plan.task)
     print_folds(plan.run, evaluation)
     track_summary(plan.tracking, plan.run, plan.config, evaluation)
-    figures |= {"folds": plan.num_folds, "oof": str(plan.run / OUT_OF_FOLD), "run": str(plan.run)}
+    figures = {
+        **headline(plan.run, evaluation),
+        "folds": plan.num_folds,
+        "oof": str(plan.run / OUT_OF_FOLD),
+        "run": str(plan.run),
+    }
     write_json(plan.run / FINISHED, figures)
     return figures
 
@@ -193,8 +200,6 @@ def _refuse_leaks(encoder: EncoderSource, table: pd.DataFrame, folds: pd.DataFra
 
 def _check_record(plan: _Plan) -> None:
     """Write run.json and folds.csv, or refuse to go on with other data than the run began with."""
-    import json
-
     now = plan.record()
     path = plan.run / RECORD
     if not path.is_file():
@@ -214,10 +219,6 @@ def _check_record(plan: _Plan) -> None:
 
 
 def _join(plan: _Plan) -> pd.DataFrame:
-    """The held-out predictions of all folds, in the manifest's order."""
-    text = dict.fromkeys(("clip_id", "recording", "patient", "device", "site", "quality"), str)
-    tables = [
-        read_csv(plan.run / f"fold-{fold}" / PREDICTIONS, dtype=text, keep_default_na=False, na_values={}) for fold in range(plan.num_folds)
-    ]
-    joined = pd.concat(tables).set_index("clip_id")
-    return joined.loc[plan.table["clip_id"]].reset_index()
+    """The held-out predictions of all folds, in the manifest's order; as text, so that every digit stays."""
+    tables = [read_csv(plan.run / f"fold-{fold}" / PREDICTIONS, dtype=str, keep_default_na=False) for fold in range(plan.num_folds)]
+    return pd.concat(tables).set_index("clip_id").loc[plan.table["clip_id"]].reset_index()

@@ -12,18 +12,15 @@ from rich.table import Table
 from common.progress import console, say
 from common.training.tracking import Tracking, ended_loggers, wandb_logger
 from finetune.evaluation.curves import Curve, precision_recall, roc
-from finetune.evaluation.summary import Evaluation, evaluate, per_fold_table
+from finetune.evaluation.summary import Evaluation, per_fold_table
 from finetune.fit import FOLD
-from finetune.tasks.base import Task
 
 
-def summarise(run: Path, predictions: pd.DataFrame, task: Task) -> tuple[Evaluation, dict[str, Any]]:
-    """Evaluate the out-of-fold predictions of ``run``; returns the evaluation and the figures of the command."""
-    evaluation = evaluate(predictions, task)
-    all_figures = evaluation.figures()
-    figures = {name: all_figures[name] for name in ("macro_auroc", "macro_auroc_mean", "macro_auroc_sd")}
+def headline(run: Path, evaluation: Evaluation) -> dict[str, Any]:
+    """Pooled macro AUROC, its mean and standard deviation over folds, and the minutes that training took."""
+    figures = evaluation.figures()
     seconds = sum(record["seconds"] for record in fold_records(run))
-    return evaluation, figures | {"minutes": round(seconds / 60, 2)}
+    return {**{name: figures[name] for name in ("macro_auroc", "macro_auroc_mean", "macro_auroc_sd")}, "minutes": round(seconds / 60, 2)}
 
 
 def fold_records(run: Path) -> list[dict[str, Any]]:

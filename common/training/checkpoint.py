@@ -6,10 +6,14 @@ from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from common.described import Described, build
 from common.encoders.base import load_weights
 from common.errors import UserError
+
+# Stands for the run folder in checkpoints.
+RUN_FOLDER = "<run folder>"
 
 
 class DescribedModule(Described, pl.LightningModule):
@@ -17,6 +21,28 @@ class DescribedModule(Described, pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["module"] = self.describe()
+
+
+class FolderCheckpoint(ModelCheckpoint):
+    """A ModelCheckpoint that knows its files by their place in the run folder, which may be moved before a run is resumed.
+
+    Lightning's own forgets the best score when the folder's absolute path has changed, and a worse epoch then overwrites the best.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        return _replaced(super().state_dict(), str(self.dirpath), RUN_FOLDER)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(_replaced(state_dict, RUN_FOLDER, str(self.dirpath)))
+
+
+def _replaced(value: Any, old: str, new: str) -> Any:
+    """``value`` with ``old`` at the start of every text, dictionary keys included, replaced by ``new``."""
+    if isinstance(value, str) and value.startswith(old):
+        return new + value[len(old) :]
+    if isinstance(value, dict):
+        return {_replaced(key, old, new): _replaced(item, old, new) for key, item in value.items()}
+    return value
 
 
 M = TypeVar("M", bound=DescribedModule)

@@ -15,7 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar, Timer
+from pytorch_lightning.callbacks import RichProgressBar, Timer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -23,6 +23,7 @@ from common import cli as command_line
 from common.errors import UserError
 from common.files import write_json
 from common.progress import say
+from common.training.checkpoint import FolderCheckpoint
 from common.training.metrics_csv import MetricsCsv
 from common.training.run_folder import BEST, CONFIG, FINISHED, LAST, abandon, claim, finished
 from common.training.step_seed import StepSeed
@@ -66,16 +67,14 @@ class Stage:
             say(f"{command.folder} holds this run, finished: nothing to do.")
             return command.finished
         trainer, folder = command.trainer, command.folder
-        checkpoint = folder / LAST
+        checkpoint, step = folder / LAST, 0
         if checkpoint.is_file():
             step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
             say(f"Going on from step {step} of the run in {folder}.")
-            command.metrics_csv.forget_after(step)
+        command.metrics_csv.forget_after(step)
         try:
             with ended_loggers(trainer.loggers):
-                trainer.fit(command.model, datamodule=command.datamodule, ckpt_path=str(checkpoint) if checkpoint.is_file() else None)
-                if trainer.interrupted:
-                    raise KeyboardInterrupt
+                _fit(trainer, command.model, command.datamodule, checkpoint)
                 figures = self.finish(trainer, command.model, command.datamodule, folder)
         except (UserError, MisconfigurationException) as error:
             abandon(folder)
@@ -87,7 +86,7 @@ class Stage:
     def parse(self, args: Sequence[str]) -> dict[str, Any]:
         """The resolved config that ``args`` give, as plain values, without making any object."""
         command = self._command(args, instantiate=False)
-        return json.loads(command.parser.dump(command.config, format="json", skip_none=False))
+        return json.loads(command.parser.dump(command.config, format="json", skip_unset=False))
 
     def _command(self, args: Sequence[str], instantiate: bool = True) -> "_StageCommand":
         _silence_known_remarks()
@@ -98,6 +97,17 @@ class Stage:
             raise
         except (ValueError, MisconfigurationException) as error:
             raise UserError(f"{self.prog}: {_sentence(error)}") from error
+
+
+def _fit(trainer: pl.Trainer, model: pl.LightningModule, data: pl.LightningDataModule, checkpoint: Path) -> None:
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None)
+    except SystemExit:
+        # Lightning makes an exit without a word of an interrupt.
+        if not trainer.interrupted:
+            raise
+    if trainer.interrupted:
+        raise KeyboardInterrupt
 
 
 def training_time_s(trainer: pl.Trainer) -> float:
@@ -144,7 +154,7 @@ class _StageCommand(LightningCLI):
         self.folder = Path(self.config["out"])
         if not self.instantiate:
             return
-        claim(self.folder, json.loads(self.parser.dump(self.config, format="json", skip_none=False)))
+        claim(self.folder, json.loads(self.parser.dump(self.config, format="json", skip_unset=False)))
         self.finished = finished(self.folder)
 
     def instantiate_classes(self) -> None:
@@ -173,14 +183,14 @@ class _StageCommand(LightningCLI):
             callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
         return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
 
-    def _checkpoints(self) -> list[ModelCheckpoint]:
+    def _checkpoints(self) -> list[FolderCheckpoint]:
         # At the end of the epoch, not of its validation: EarlyStopping counts between the two, and its count belongs into last.ckpt.
         always: dict[str, Any] = {"dirpath": self.folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
-        last = ModelCheckpoint(filename=Path(LAST).stem, **always)
+        last = FolderCheckpoint(filename=Path(LAST).stem, **always)
         if self.stage.monitor is None:
             return [last]
         # The best first: a kill between the two leaves a last.ckpt that makes the same best.ckpt again.
-        best = ModelCheckpoint(filename=Path(BEST).stem, monitor=self.stage.monitor, mode="max", **always)
+        best = FolderCheckpoint(filename=Path(BEST).stem, monitor=self.stage.monitor, mode="max", **always)
         return [best, last]
 
 
