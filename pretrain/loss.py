@@ -45,9 +45,9 @@ def contrastive_accuracy(z1: Tensor, z2: Tensor, same: Tensor | None = None) -> 
 
 def _similarities(z1: Tensor, z2: Tensor, same: Tensor | None) -> Tensor:
     """Cosine similarities [2B, 2B] of all views, -inf where a view may not be compared: itself and false negatives."""
-    z = torch.cat([z1, z2])
     # Without this, the matrix product would be done in bf16 or fp16 again.
-    with torch.autocast(z.device.type, enabled=False):
+    with torch.autocast(z1.device.type, enabled=False):
+        z = torch.cat([z1, z2])
         z = functional.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
         similarities = z @ z.T
     barred = torch.eye(len(z), dtype=torch.bool, device=z.device)

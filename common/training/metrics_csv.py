@@ -9,7 +9,7 @@ import pandas as pd
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from common.files import write_csv
+from common.files import write_text
 
 COLUMNS = ("epoch", "step", "metric", "value")
 
@@ -53,18 +53,21 @@ class MetricsCsv(Logger):
             self.path.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
         with self.path.open("a", encoding="utf-8") as file:
             for name, value in values.items():
-                file.write(f"{epoch},{step},{name},{float(value)!r}\n")
+                file.write(f"{epoch},{-1 if step is None else step},{name},{float(value)!r}\n")
 
     @rank_zero_only
     def forget_after(self, step: int) -> None:
-        """Remove rows logged after optimiser step ``step``, from which a resumed run goes on."""
-        if self.path.exists():
-            table = read_metrics(self.path)
-            write_csv(self.path, table[table["step"] < step])
+        """Remove rows logged at or after optimiser step ``step``, from which a resumed run goes on, and a line that a kill cut short."""
+        if not self.path.exists():
+            return
+        header, *rows = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        # As text: numbers that are read and written again may lose their last digit.
+        kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[1]) < step]
+        write_text(self.path, header + "".join(kept))
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
     """Read what `MetricsCsv` wrote: columns epoch, step, metric, value. A last line that a kill cut short is left out."""
-    table = pd.read_csv(path, on_bad_lines="skip", dtype={"metric": str}, float_precision="round_trip")
+    table = pd.read_csv(path, on_bad_lines="skip", dtype={"metric": str})
     numbers = table[["epoch", "step", "value"]].apply(pd.to_numeric, errors="coerce")
     return table.assign(**{name: numbers[name] for name in numbers})[numbers[["epoch", "step"]].notna().all(axis=1)]
