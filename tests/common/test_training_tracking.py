@@ -1,0 +1,95 @@
+"""W&B's mode is decided here: without a key or a server that answers it is offline, with no prompt and no wait."""
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.training.tracking import Tracking, decide_mode, ended_loggers, wandb_logger
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, no login, no wish in the environment, and nobody to ask."""
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked for input"))
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Address of a server on this machine that accepts connections."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """Address of a port on this machine at which nobody listens."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("wanted", ["auto", "online"])
+def test_without_a_key_it_is_offline(wanted: str) -> None:
+    assert decide_mode(wanted) == "offline"
+
+
+def test_with_a_key_it_is_online_where_the_server_answers(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", server)
+    assert decide_mode("auto") == "online"
+
+
+def test_with_a_key_and_no_server_it_is_offline_at_once(nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", nowhere)
+    begun_s = time.monotonic()
+    assert decide_mode("auto") == "offline" == decide_mode("online")
+    assert time.monotonic() - begun_s < 8
+
+
+def test_a_login_is_a_key(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", server)
+    (tmp_path / "netrc").write_text("machine 127.0.0.1\n  login user\n  password " + "0" * 40 + "\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert decide_mode("auto") == "online"
+    (tmp_path / "netrc").write_text("not a netrc {")
+    assert decide_mode("auto") == "offline"
+
+
+@pytest.mark.parametrize(("environment", "mode"), [("disabled", "disabled"), ("offline", "offline"), ("dryrun", "offline")])
+def test_the_environment_decides_where_the_user_does_not(environment: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", environment)
+    assert decide_mode("auto") == mode
+    assert decide_mode("disabled") == "disabled"
+
+
+def test_disabled_writes_nothing(tmp_path: Path) -> None:
+    assert wandb_logger(Tracking(wandb="disabled"), tmp_path / "run", {}) is None
+    assert not (tmp_path / "run").exists()
+
+
+def test_offline_runs_follow_one_another_and_write_under_their_folders_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ids = []
+    for name in ("fold-0", "fold-1"):
+        logger = wandb_logger(Tracking(experiment="both"), tmp_path / "runs" / name, {"lr": 0.1})
+        assert logger is not None
+        with ended_loggers([logger]):
+            run = logger.experiment
+            logger.log_metrics({"loss": 1.0}, step=0)
+            ids.append(run.id)
+            assert (run.name, run.group) == (name, "both")
+        assert list((tmp_path / "runs" / name / "wandb").glob(f"offline-run-*-{run.id}/run-{run.id}.wandb"))
+    assert len(set(ids)) == 2
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == ["runs"]
+    # W&B keeps its own caches at home; none of it is a run.
+    assert not list((tmp_path / "home").rglob("*run-*"))
