@@ -135,8 +135,16 @@ class Classifier(DescribedModule):
 
         Returns:
             Probabilities [B, L] and logits [W, L], float32.
+
+        Raises:
+            UserError: a logit is not finite: training diverged, and no later epoch mends that.
         """
         logits = torch.cat([self(part) for part in waveform.split(WINDOWS_AT_ONCE)]).float()
+        if not logits.isfinite().all():
+            raise UserError(
+                f"The model's outputs are no longer finite: training diverged at model.lr = {self.lr:g}; take a lower one, "
+                "set trainer.gradient_clip_val, or train at full precision, in another --out."
+            )
         return pool_windows(self.task.probabilities(logits), clip, num_clips, self.aggregate), logits
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:

@@ -14,7 +14,9 @@ from typing import Any
 
 import pandas as pd
 
+from common.cli import refuse_arguments
 from common.described import build
+from common.encoder_file import load_encoder
 from common.errors import UserError
 from common.files import read_csv, sha256_file, sha256_text, write_csv, write_json
 from common.manifest import data_hash, has_patients, read_manifest
@@ -108,6 +110,14 @@ class _Plan:
     def num_folds(self) -> int:
         return count_folds(self.folds)
 
+    @property
+    def sample_rate(self) -> int | None:
+        """Of the front end, Hz; that of the encoder's file where the config names none."""
+        front_end, file = self.config["model"]["front_end"], self.encoder.file(0)
+        if front_end is None and file is not None:
+            return load_encoder(file).front_end.sample_rate
+        return front_end["init_args"].get("sample_rate") if front_end else None
+
     def overrides(self, fold: int) -> list[str]:
         """Arguments of the ``fit`` command that make it this fold of this run."""
         file = self.encoder.file(fold)
@@ -122,13 +132,12 @@ class _Plan:
 
     def record(self) -> dict[str, Any]:
         """The content of run.json."""
-        front_end = self.config["model"]["front_end"]
         files = sorted({str(file) for fold in range(self.num_folds) if (file := self.encoder.file(fold)) is not None})
         return {
             "format": FORMAT,
             "manifest": self.manifest,
             "task": self.task.describe(),
-            "sample_rate": front_end["init_args"].get("sample_rate") if front_end else None,
+            "sample_rate": self.sample_rate,
             "clip_s": self.config["model"]["clip_s"],
             "grouped_by": "patient" if has_patients(self.table) else "recording",
             "encoder": {
@@ -149,6 +158,7 @@ def _own_options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         prog=PROG,
         add_help=False,
         allow_abbrev=False,
+        exit_on_error=False,
         description="Train every fold of --data.folds and join their held-out predictions. Resumes at the first unfinished fold.",
         epilog="Every option of 'python -m finetune fit' (below) is taken too; --data.fold and --model.encoder_file are set per fold.",
     )
@@ -166,7 +176,8 @@ def _own_options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     try:
         return parser.parse_known_args(list(args))
     except argparse.ArgumentError as error:
-        raise UserError(f"{PROG}: {error}") from error
+        refuse_arguments(PROG, error)
+        raise
 
 
 def _plan(own: argparse.Namespace, config: dict[str, Any]) -> _Plan:

@@ -121,6 +121,13 @@ def test_validation_without_a_class_falls_back_and_says_so(capsys: pytest.Captur
     assert metrics[MONITOR] == -metrics["val/loss"]
 
 
+def test_a_model_that_diverged_is_refused() -> None:
+    model = classifier().eval()
+    torch.nn.init.constant_(model.head.bias, float("nan"))
+    with pytest.raises(UserError, match="training diverged"):
+        model.clip_probabilities(torch.randn(1, 2000), torch.tensor([0]), 1)
+
+
 def test_a_checkpoint_of_an_encoder_file_opens_without_it(tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = Cnn2d(channels=[4, 8])

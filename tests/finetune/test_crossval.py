@@ -171,11 +171,14 @@ def test_an_encoder_that_saw_held_out_patients_is_refused(made: Path, tmp_path: 
 def test_an_encoder_is_used_where_it_saw_nothing_held_out_or_the_user_accepts_it(made: Path, tmp_path: Path, capsys: Any) -> None:
     shared = encoder_file(tmp_path / "shared.pt", ["p3"], [])
     once = ("--trainer.max_epochs", "1", "--encoder", str(shared), "--transductive")
-    main(arguments(made, tmp_path / "run", *once, "--model.mode", "linear_probe"))
-    record = json.loads((tmp_path / "run" / "run.json").read_text())["encoder"]
+    alone = ("--model.front_end", "null", "--model.encoder", "null")
+    main(arguments(made, tmp_path / "run", *once, *alone))
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["sample_rate"] == 4000
+    record = record["encoder"]
     assert record["source"] == "shared" and record["transductive"] is True and len(record["sha256"]) == 1
     encoder_file(shared, [], [])
-    assert "encoder's file changed" in refusal(capsys, arguments(made, tmp_path / "run", *once, "--model.mode", "linear_probe"))
+    assert "encoder's file changed" in refusal(capsys, arguments(made, tmp_path / "run", *once, *alone))
 
 
 def test_mistakes_end_in_one_sentence_and_leave_nothing(made: Path, tmp_path: Path, capsys: Any) -> None:
@@ -190,6 +193,7 @@ def test_mistakes_end_in_one_sentence_and_leave_nothing(made: Path, tmp_path: Pa
         (("--model.learning_rate", "1"), 2, "learning_rate"),
         (("--model.lr", "fast"), 2, "model.lr"),
         (("--encode", "x"), 2, "encode"),
+        (("--encoder",), 2, "--encoder"),
         (("--model.layer_decay", "2"), 1, "layer_decay is 2"),
         (("--data.manifest", str(tmp_path / "absent.csv")), 1, "absent.csv"),
         (("--data.folds", str(tmp_path / "absent.csv")), 1, "finetune folds"),
