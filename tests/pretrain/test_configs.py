@@ -1,0 +1,28 @@
+"""Every shipped config for pretraining is taken as it is and runs for a step."""
+
+from pathlib import Path
+
+import pytest
+
+from common.manifest import read_manifest, write_manifest
+from pretrain.__main__ import main
+from pretrain.fit import STAGE
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*pretrain*.yaml"))
+
+
+def test_there_are_configs() -> None:
+    assert "pretrain.yaml" in {path.name for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_runs_for_a_step(path: Path, made: Path, tmp_path: Path) -> None:
+    arguments = ["-c", str(path), "--data.manifest", str(made / "manifest.csv"), "--out", str(tmp_path / "run")]
+    assert STAGE.parse(arguments)["model"]["waveform_augmentation"]["init_args"]["steps"]
+    write_manifest(tmp_path / "manifest.csv", read_manifest(made / "manifest.csv").iloc[:9])
+    small = ["--data.manifest", str(tmp_path / "manifest.csv"), "--data.store", str(made / "store"), "--data.batch_size", "4"]
+    limits = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
+    quiet = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--tracking.wandb", "disabled"]
+    figures = main(["fit", *arguments, *small, *limits, *quiet, "--model.clip_s", "1.0"])
+    assert figures["epochs"] == 1 and figures["loss"] > 0
+    assert (tmp_path / "run" / "encoder.pt").is_file()
