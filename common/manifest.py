@@ -98,7 +98,7 @@ def read_manifest(path: str | Path, labels: Sequence[str] = ()) -> pd.DataFrame:
             raise UserError(f"No manifest at {path}: make one with 'python -m common manifest'.")
         table = pd.read_parquet(path)
     else:
-        table = read_csv(path, dtype={name: str for name in TEXT_COLUMNS}, low_memory=False)
+        table = read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), low_memory=False)
     needed = [name for name in ("clip_id", "path") if name not in table.columns]
     if needed:
         raise UserError(

@@ -6,7 +6,6 @@ to -145 dB, as good as soxr's HQ.
 
 from math import gcd
 
-import torch
 import torchaudio
 from torch import Tensor
 

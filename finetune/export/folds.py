@@ -32,13 +32,14 @@ class ExportedFolds:
     def __init__(self, run: RunFolder, evaluation: Evaluation, folds: list[int]) -> None:
         self.run = run
         self.evaluation = evaluation
-        self.networks = {fold: Network(open_module(run.path / f"fold-{fold}" / "best.ckpt", Classifier)).eval() for fold in folds}
-        geometries = {fold: _geometry(network.classifier) for fold, network in self.networks.items()}
+        classifiers = {fold: open_module(run.path / f"fold-{fold}" / "best.ckpt", Classifier) for fold in folds}
+        geometries = {fold: _geometry(classifier) for fold, classifier in classifiers.items()}
         self.geometry = geometries[folds[0]]
         for fold, geometry in geometries.items():
             if geometry != self.geometry:
                 raise UserError(f"Folds {folds[0]} and {fold} of {run.path} differ in {self.geometry} and {geometry}: train them alike.")
-        self.traced = {fold: trace(network, self._window) for fold, network in self.networks.items()}
+        self.networks = {fold: Network(classifier).eval() for fold, classifier in classifiers.items()}
+        self.traced = {fold: trace(classifier, self._window) for fold, classifier in classifiers.items()}
 
     def assemble(self, folds: list[int]) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
         """A compiled file that averages ``folds``, checked against the eager model, and its description."""

@@ -12,26 +12,33 @@ MAX_DIFFERENCE = 1e-5
 
 
 class Network(nn.Module):
-    """Windows [W, T] at the model's rate to probabilities [W, L]."""
+    """Windows [W, T] at the model's rate to probabilities [W, L].
+
+    The parts without their LightningModule, which cannot be traced outside a trainer.
+    """
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        self.classifier = classifier
+        self.front_end = classifier.front_end
+        self.encoder = classifier.encoder
+        self.head = classifier.head
+        self.task = classifier.task
 
     def forward(self, windows: Tensor) -> Tensor:
-        return self.classifier.task.probabilities(self.classifier(windows))
+        return self.task.probabilities(self.head(self.encoder(self.front_end(windows))))
 
 
-def trace(network: Network, window: int) -> torch.jit.ScriptModule:
-    """Trace a network and check it against the eager one on batches that the tracer did not see.
+def trace(classifier: Classifier, window: int) -> torch.jit.ScriptModule:
+    """Trace a classifier and check the result against it on batches that the tracer did not see.
 
     Args:
-        network: in evaluation mode, on the CPU.
+        classifier: in evaluation mode, on the CPU.
         window: samples of a window.
 
     Raises:
         UserError: the difference is beyond 1e-5, so that the file would not answer as the model does.
     """
+    network = Network(classifier).eval()
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
@@ -43,7 +50,7 @@ def trace(network: Network, window: int) -> torch.jit.ScriptModule:
         for batch in (1, 2, 5):
             windows = _noise(batch, window, generator)
             windows[-1, window // 2 :] = 0.0
-            difference = max(difference, float((traced(windows) - network(windows)).abs().max()))
+            difference = max(difference, float((traced(windows) - classifier.task.probabilities(classifier(windows))).abs().max()))
     check_parity(difference, "The traced network")
     return traced
 

@@ -40,6 +40,9 @@ def predict(model: Path, input: list[Path], out: Path = Path("predictions.csv"))
 
     opened = open_model(model)
     table = pd.DataFrame([_row(opened, file) for file in track(files, "Predicting")])
+    whole = ["sample_rate", *(f"decided_{label}" for label in opened.labels)]
+    # A failed file has none, which would turn whole numbers into floats.
+    table[whole] = table[whole].astype("Int64")
     write_csv(out, table)
     counts = table["status"].value_counts()
     figures: dict[str, Any] = {"files": len(table), **{status: int(counts.get(status, 0)) for status in ("ok", "flagged", "failed")}}

@@ -1,6 +1,7 @@
 """Made clips in which a tone is a wheeze and clicks are crackles: easy enough for a tiny network and a few epochs."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,3 +67,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.yaml").write_text(CONFIG)
     main(["folds", "--manifest", str(folder / "manifest.csv"), "--out", str(folder / "folds.csv"), "--num-folds", "3"])
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder of an undisturbed cross-validation of ``made``, and its figures."""
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    data = ["--data.manifest", str(made / "manifest.csv"), "--data.folds", str(made / "folds.csv")]
+    return folder, main(["crossval", "-c", str(made / "tiny.yaml"), *data, "--out", str(folder)])
