@@ -148,10 +148,12 @@ class PretrainData(ClipData):
             of one recording.
         """
         assert self.trainer is not None
-        self.to_device(batch["row"].device)
+        device = batch["row"].device
+        self.to_device(device)
+        self.recording_codes = self.recording_codes.to(device)
         rows = batch["row"] if self.trainer.training else batch["row"] + self.num_train
         crops = [self.random_crops(rows, batch["draw"][:, view]) for view in range(self.model.crops_per_clip)]
-        return {"crops": torch.stack(crops), "recording": self.recording_codes.to(rows.device)[rows]}
+        return {"crops": torch.stack(crops), "recording": self.recording_codes[rows]}
 
     def _without_held_out(self, table: pd.DataFrame) -> pd.DataFrame:
         if self.exclude_folds is None:

@@ -136,7 +136,7 @@ class _StageCommand(LightningCLI):
                 **stage.trainer_defaults,
             },
             seed_everything_default=0,
-            parser_kwargs={"prog": stage.prog, "exit_on_error": False},
+            parser_kwargs={"prog": stage.prog, "description": _first_line(stage.module), "exit_on_error": False},
             args=args,
             run=False,
             auto_configure_optimizers=False,
@@ -192,6 +192,10 @@ class _StageCommand(LightningCLI):
         # The best first: a kill between the two leaves a last.ckpt that makes the same best.ckpt again.
         best = FolderCheckpoint(filename=Path(BEST).stem, monitor=self.stage.monitor, mode="max", **always)
         return [best, last]
+
+
+def _first_line(module: type) -> str:
+    return (module.__doc__ or "").strip().partition("\n")[0]
 
 
 def _sentence(error: Exception) -> str:

@@ -58,9 +58,23 @@ def wandb_logger(tracking: Tracking, folder: Path, config: dict[str, Any]) -> Wa
     mode = decide_mode(tracking.wandb)
     if mode == "disabled":
         return None
+    folder.mkdir(parents=True, exist_ok=True)
+    if mode == "online":
+        import wandb
+
+        logger = _logger(tracking, folder, config, "online")
+        try:
+            # Starts the run now, where a server that refuses it or stays silent can still be done without.
+            _ = logger.experiment
+            return logger
+        except wandb.Error as error:
+            say(f"W&B: {_server()} did not take the run ({error}), so it is written offline; send it later with 'wandb sync'.")
+    return _logger(tracking, folder, config, "offline")
+
+
+def _logger(tracking: Tracking, folder: Path, config: dict[str, Any], mode: WandbMode) -> WandbLogger:
     import wandb
 
-    folder.mkdir(parents=True, exist_ok=True)
     settings = wandb.Settings(
         init_timeout=INIT_TIMEOUT_S,
         finish_timeout=FINISH_TIMEOUT_S,
@@ -75,10 +89,11 @@ def wandb_logger(tracking: Tracking, folder: Path, config: dict[str, Any]) -> Wa
         project=tracking.project,
         group=tracking.experiment or folder.name,
         job_type=tracking.job_type,
-        offline=mode == "offline",
         log_model=False,
         config=config,
         settings=settings,
+        # Not Lightning's own ``offline``, which sets it for everything else that this process runs.
+        mode=mode,
     )
     # Lightning hands on an option that W&B dropped and warns of.
     logger._wandb_init.pop("anonymous", None)

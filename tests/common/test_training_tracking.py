@@ -1,8 +1,10 @@
 """W&B's mode is decided here: without a key or a server that answers it is offline, with no prompt and no wait."""
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,41 @@ def test_offline_runs_follow_one_another_and_write_under_their_folders_only(tmp_
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == ["runs"]
     # W&B keeps its own caches at home; none of it is a run.
     assert not list((tmp_path / "home").rglob("*run-*"))
+
+
+class Refuses(BaseHTTPRequestHandler):
+    """A server that is there and takes no key."""
+
+    def do_POST(self) -> None:
+        self.send_response(401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_POST
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on the screen."""
+
+
+def test_a_server_that_refuses_the_run_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import wandb
+
+    refusing = ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
+    threading.Thread(target=refusing.serve_forever, daemon=True).start()
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{refusing.server_port}")
+    wandb.teardown()
+    try:
+        logger = wandb_logger(Tracking(), tmp_path / "run", {})
+        assert logger is not None
+        with ended_loggers([logger]):
+            assert logger.experiment.offline
+            logger.log_metrics({"loss": 1.0}, step=0)
+        assert "did not take the run" in " ".join(capsys.readouterr().err.split())
+        assert list((tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb"))
+    finally:
+        wandb.teardown()
+        refusing.shutdown()
+        refusing.server_close()

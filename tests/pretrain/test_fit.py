@@ -160,12 +160,23 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--trainer.precision", "bf16-mixed"], ["--model.optimizer", "lars"], ["--model.views", "same_crop"]]
+)
+def test_other_ways_to_train(fit: Any, tmp_path: Path, arguments: list[str]) -> None:
+    figures = fit(tmp_path / "run", *arguments)
+    assert 0 < figures["loss"] < 10
+    weights = load_encoder(figures["encoder"]).encoder.state_dict().values()
+    assert all(value.dtype in (torch.float32, torch.int64) for value in weights)
+
+
 def test_help_names_every_option_with_its_meaning_and_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         main(["fit", "--help"])
     assert exit.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for part in (
+        "Contrastive pretraining of an encoder.",
         "length of a crop, s. (type: float, default: 8.0)",
         "of the loss; small ones count the hardest negatives only. (type: float, default: 0.1)",
         "epochs between probes; the last epoch is always probed. (type: int, default: 10)",
