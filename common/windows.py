@@ -40,3 +40,46 @@ def window_starts(length: int, window: int, hop: int) -> list[int]:
     while starts[-1] + window < length:
         starts.append(min(starts[-1] + hop, length - window))
     return starts
+
+
+def clip_windows(lengths: list[int], window: int, hop: int) -> tuple[Tensor, Tensor]:
+    """The windows of some clips, clip by clip.
+
+    Args:
+        lengths: samples of each clip, at least 1.
+        window: samples of a window, T.
+        hop: samples from one window to the next, 1 to T; the last window ends with the clip.
+
+    Returns:
+        Which clip each window is of, int64 [W], and its first sample within the clip, int64 [W].
+
+    Example:
+        >>> clip_windows([3, 10], window=4, hop=4)
+        (tensor([0, 1, 1, 1]), tensor([0, 0, 4, 6]))
+    """
+    clip: list[int] = []
+    start: list[int] = []
+    for number in range(len(lengths)):
+        for first in window_starts(lengths[number], window, hop):
+            clip.append(number)
+            start.append(first)
+    return torch.tensor(clip, dtype=torch.int64), torch.tensor(start, dtype=torch.int64)
+
+
+def pool_windows(probabilities: Tensor, clip: Tensor, num_clips: int, aggregate: str) -> Tensor:
+    """The probabilities of clips from those of their windows.
+
+    Args:
+        probabilities: of each window, [W, L].
+        clip: which clip each window is of, int64 [W]; every clip has at least one.
+        num_clips: B.
+        aggregate: "mean" of the windows, or "max": one window with a wheeze makes a clip with a wheeze.
+
+    Returns:
+        [B, L], as ``probabilities``.
+    """
+    pooled = torch.zeros([num_clips, probabilities.shape[1]], dtype=probabilities.dtype, device=probabilities.device)
+    if aggregate == "max":
+        return pooled.scatter_reduce(0, clip.unsqueeze(1).expand_as(probabilities), probabilities, "amax")
+    count = torch.bincount(clip, minlength=num_clips).to(probabilities.dtype)
+    return pooled.index_add(0, clip, probabilities) / count.unsqueeze(1)

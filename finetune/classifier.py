@@ -13,8 +13,8 @@ from common.frontends.base import FrontEnd
 from common.progress import say
 from common.training.checkpoint import DescribedModule
 from common.training.optim import OptimizerName, configure, parameter_groups
+from common.windows import pool_windows
 from finetune.evaluation.metrics import auroc
-from finetune.inference import pool_windows
 from finetune.tasks.base import Task
 
 # Of a batch of whole clips, so that a few long recordings do not fill the memory.

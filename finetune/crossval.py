@@ -25,7 +25,7 @@ from common.provenance import provenance
 from common.training.run_folder import FINISHED, claim, finished
 from common.training.tracking import Tracking
 from finetune.crossval_summary import headline, print_folds, track_summary
-from finetune.encoder_source import EncoderSource, find_encoder, refuse_leak
+from finetune.encoder_source import EncoderSource, find_encoder, refuse_leak, seen_clips
 from finetune.evaluation.out_of_fold import read_out_of_fold
 from finetune.evaluation.summary import evaluate_predictions
 from finetune.fit import PREDICTIONS, STAGE
@@ -92,7 +92,7 @@ class _Plan:
         folds: roles of its clips.
         task: labels with their meaning.
         encoder: where the folds' first weights come from.
-        transductive: an encoder that saw held-out clips is accepted.
+        transductive: the encoder saw held-out clips, and that was accepted.
         tracking: how the run is shown on W&B.
     """
 
@@ -190,23 +190,28 @@ def _plan(own: argparse.Namespace, config: dict[str, Any]) -> _Plan:
     table = read_manifest(data["manifest"], task.labels)
     folds = read_folds(data["folds"], table)
     encoder = find_encoder(own.encoder, count_folds(folds))
-    transductive = own.transductive or data["transductive"]
-    if not transductive:
-        _refuse_leaks(encoder, table, folds)
+    accepted = own.transductive or data["transductive"]
+    leaks = _leaks(encoder, table, folds, accepted)
     run = Path(config["out"])
     tracking = Tracking(**config["tracking"] | {"experiment": config["tracking"]["experiment"] or run.name})
     data = {key: value for key, value in data.items() if key not in ("fold", "transductive")}
-    kept = {**config, "data": data, "encoder": own.encoder, "transductive": transductive}
-    return _Plan(run, kept, data["manifest"], table, folds, task, encoder, transductive, tracking)
+    kept = {**config, "data": data, "encoder": own.encoder, "transductive": accepted}
+    return _Plan(run, kept, data["manifest"], table, folds, task, encoder, leaks, tracking)
 
 
-def _refuse_leaks(encoder: EncoderSource, table: pd.DataFrame, folds: pd.DataFrame) -> None:
-    """Refuse an encoder that saw what a fold holds out; with one file for all folds, that is any clip at all."""
-    if encoder.source == "shared" and encoder.location is not None:
-        refuse_leak(encoder.location, table, "some fold holds out")
-    elif encoder.source == "per_fold":
-        for fold in range(count_folds(folds)):
-            refuse_leak(encoder.file(fold) or "", table[folds[f"role_{fold}"] == HELD_OUT], f"fold {fold} holds out")
+def _leaks(encoder: EncoderSource, table: pd.DataFrame, folds: pd.DataFrame, accepted: bool) -> bool:
+    """Whether the encoder saw what a fold holds out (with one file for all folds, that is any clip at all); refused unless accepted."""
+    if encoder.source == "none":
+        return False
+    seen: list[tuple[Path | None, pd.DataFrame, str]] = [(encoder.location, table, "some fold holds out")]
+    if encoder.source == "per_fold":
+        held_out = {fold: table[folds[f"role_{fold}"] == HELD_OUT] for fold in range(count_folds(folds))}
+        seen = [(encoder.file(fold), clips, f"fold {fold} holds out") for fold, clips in held_out.items()]
+    if not accepted:
+        for file, clips, what in seen:
+            refuse_leak(file or "", clips, what)
+        return False
+    return any(seen_clips(file or "", clips).any() for file, clips, _ in seen)
 
 
 def _check_record(plan: _Plan) -> None:

@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader
 from common.errors import UserError
 from common.training.batches import BatchSampler, global_seed, loader
 from common.training.clip_data import ClipData
+from common.windows import clip_windows
 from finetune.encoder_source import refuse_leak
 from finetune.folds import HELD_OUT, TRAIN, VALIDATION, count_folds, read_folds
-from finetune.inference import clip_windows
 
 
 class FinetuneData(ClipData):

@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Timer
 
 from common.files import write_csv, write_json
 from common.training.checkpoint import open_module
 from common.training.metrics_csv import read_metrics
 from common.training.run_folder import BEST
-from common.training.stage import Stage
+from common.training.stage import Stage, training_time_s
 from finetune.classifier import MONITOR, Classifier
 from finetune.data import FinetuneData
 from finetune.folds import TRAIN, VALIDATION
@@ -36,7 +35,7 @@ def finish(trainer: pl.Trainer, module: Classifier, data: FinetuneData, folder: 
     write_csv(folder / PREDICTIONS, predict_held_out(best.to(trainer.strategy.root_device), data))
     results: dict[str, Any] = {"fold": data.fold, **_chosen_epoch(folder)}
     results |= {
-        "seconds": round(_training_time_s(trainer), 1),
+        "seconds": round(training_time_s(trainer), 1),
         "train_clips": len(data.rows[TRAIN]),
         "validation_clips": len(data.rows[VALIDATION]),
         "held_out_clips": len(data.held_out()),
@@ -70,12 +69,6 @@ def predict_held_out(model: Classifier, data: FinetuneData) -> pd.DataFrame:
         predictions[f"target_{label}"] = pd.array(targets[:, column], dtype="Int8")
         predictions[f"prob_{label}"] = probabilities[:, column].astype(np.float64)
     return predictions
-
-
-def _training_time_s(trainer: pl.Trainer) -> float:
-    """Seconds of training and validation, those before a resumption included."""
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    return next(each.time_elapsed("train") for each in callbacks if isinstance(each, Timer))
 
 
 def _chosen_epoch(folder: Path) -> dict[str, Any]:

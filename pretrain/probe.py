@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common.windows import window_starts
+from common.windows import clip_windows, pool_windows
 
 if TYPE_CHECKING:
     from pretrain.data import PretrainData
@@ -101,16 +101,14 @@ def embed_clips(model: "SimCLR", data: "PretrainData", rows: Tensor) -> Tensor:
     data.to_device(model.device)
     window = data.crop_samples
     # At most half a window apart from each other's middle, so that no sound lies at an edge of both.
-    starts = [window_starts(length, window, window) for length in data.clips[rows.to(model.device)].length.tolist()]
-    clip = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([len(own) for own in starts]))
-    offsets = torch.tensor([start for own in starts for start in own])
-    total = torch.zeros(len(rows), model.encoder.num_features)
+    clip, offsets = clip_windows(data.clips[rows.to(model.device)].length.tolist(), window, window)
+    embeddings = []
     training = model.training
     model.eval()
     for batch in torch.arange(len(clip)).split(data.batch_size):
         where = rows[clip[batch]].to(model.device)
         with model.trainer.precision_plugin.forward_context():
             embedded = model(data.windows(where, offsets[batch].to(model.device)))
-        total.index_add_(0, clip[batch], embedded.float().cpu())
+        embeddings.append(embedded.float().cpu())
     model.train(training)
-    return total / torch.bincount(clip, minlength=len(rows)).unsqueeze(1)
+    return pool_windows(torch.cat(embeddings), clip, len(rows), "mean")

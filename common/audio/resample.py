@@ -4,8 +4,10 @@ torchaudio's default leaves the alias just above the Nyquist frequency at -10 dB
 to -145 dB, as good as soxr's HQ.
 """
 
+from functools import lru_cache
 from math import gcd
 
+import torch
 import torchaudio
 from torch import Tensor
 
@@ -28,8 +30,13 @@ def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
         return waveform
     if from_hz <= 0 or kernel_numbers(from_hz, to_hz) > MAX_KERNEL_NUMBERS:
         raise UserError(f"Cannot resample from {from_hz} to {to_hz} Hz: no usable common divisor; convert the file to a common rate first.")
-    return torchaudio.functional.resample(
-        waveform,
+    return _resampler(from_hz, to_hz, waveform.device)(waveform)
+
+
+@lru_cache(maxsize=8)
+def _resampler(from_hz: int, to_hz: int, device: torch.device) -> torchaudio.transforms.Resample:
+    """Holds the filter, which takes as long to compute as ten seconds of audio to filter."""
+    resampler = torchaudio.transforms.Resample(
         from_hz,
         to_hz,
         lowpass_filter_width=LOWPASS_FILTER_WIDTH,
@@ -37,6 +44,7 @@ def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
         resampling_method="sinc_interp_kaiser",
         beta=KAISER_BETA,
     )
+    return resampler.to(device)
 
 
 def kernel_numbers(from_hz: int, to_hz: int) -> int:

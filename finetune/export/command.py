@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from common.progress import say, track
+from finetune.evaluation.thresholds import Rule
 
 
-def export(run: Path, out: Path = Path("model.pt"), per_fold: bool = True) -> dict[str, Any]:
+def export(run: Path, out: Path = Path("model.pt"), per_fold: bool = True, thresholds: Rule = "youden") -> dict[str, Any]:
     """Write a run as TorchScript files that open with torch alone.
 
     The file at --out averages the probabilities of all folds' networks; beside it stands one file per fold (NAME.fold-K.pt) with the
@@ -17,6 +18,7 @@ def export(run: Path, out: Path = Path("model.pt"), per_fold: bool = True) -> di
         run: folder that 'python -m finetune crossval' wrote.
         out: file to write.
         per_fold: write the single folds' files too.
+        thresholds: what each label's threshold maximises out of fold: "youden" (sensitivity + specificity - 1) or "f1", as in 'report'.
 
     Returns:
         Paths ``model`` and ``fold_models``, ``parity`` (largest difference seen), ``labels`` and ``thresholds``.
@@ -32,7 +34,7 @@ def export(run: Path, out: Path = Path("model.pt"), per_fold: bool = True) -> di
     from finetune.report.run_folder import read_run_folder
 
     folder = read_run_folder(run)
-    evaluation = evaluate_predictions(read_out_of_fold(folder.path / "oof.csv", folder.task.labels), folder.task)
+    evaluation = evaluate_predictions(read_out_of_fold(folder.path / "oof.csv", folder.task.labels), folder.task, thresholds)
     folds = list(evaluation.folds)
     exported = ExportedFolds(folder, evaluation, folds)
     out = Path(out)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from common.audio.quality import quality_flags
 from common.audio.resample import KAISER_BETA, LOWPASS_FILTER_WIDTH, MAX_KERNEL_NUMBERS, ROLLOFF
-from common.windows import fill_index
-from finetune.inference import clip_windows, pool_windows
+from common.windows import clip_windows, fill_index, pool_windows
 
 
 class ExportedModel(nn.Module):

@@ -23,8 +23,8 @@ trainer:
       init_args: {monitor: val/score, mode: max, patience: 2}
 model:
   task: {class_path: finetune.tasks.multilabel.MultiLabel}
-  front_end: {class_path: common.frontends.log_mel.LogMel, init_args: {num_mels: 16}}
-  encoder: {class_path: common.encoders.cnn.Cnn2d, init_args: {channels: [8, 16]}}
+  front_end: {class_path: common.frontends.LogMel, init_args: {num_mels: 16}}
+  encoder: {class_path: common.encoders.Cnn2d, init_args: {channels: [8, 16]}}
   clip_s: 1.0
   lr: 0.02
   dropout: 0.1

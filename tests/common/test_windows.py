@@ -1,11 +1,13 @@
 """Windows cover a clip, pooling is per clip, and TorchScript computes the same."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.inference import clip_windows, pool_windows
+from common.windows import clip_windows, pool_windows
 
 
 @settings(max_examples=60, deadline=None)
@@ -20,7 +22,7 @@ def test_windows_cover_every_sample_and_stay_inside(lengths: list[int], window: 
         covered = {first + step for first in starts for step in range(window)}
         assert covered >= set(range(length))
         assert length <= window or max(covered) == length - 1
-        assert all(later - earlier <= hop for earlier, later in zip(starts, starts[1:], strict=False))
+        assert all(later - earlier <= hop for earlier, later in itertools.pairwise(starts))
 
 
 def test_pooling_is_per_clip() -> None:
