@@ -1,5 +1,6 @@
 """Read recordings through soundfile: WAV of any depth, FLAC, OGG, at any rate and channel count."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import soundfile
 from common.errors import UserError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga")
+# What libsndfile gives for the number of frames when a header leaves it open.
+UNKNOWN_FRAMES = 2**63 - 1
+BLOCK_FRAMES = 2**20
 
 
 @dataclass(frozen=True)
@@ -18,18 +22,19 @@ class AudioHeader:
     Attributes:
         sample_rate: Hz.
         channels: number of channels.
-        frames: samples per channel that the header promises.
+        frames: samples per channel that the header promises; None where it leaves them open, as that of a streamed FLAC does.
         encoding: soundfile's subtype, for example PCM_16.
     """
 
     sample_rate: int
     channels: int
-    frames: int
+    frames: int | None
     encoding: str
 
     @property
-    def duration_s(self) -> float:
-        return self.frames / self.sample_rate
+    def duration_s(self) -> float | None:
+        """Duration that the header promises, s; None where it leaves it open."""
+        return None if self.frames is None else self.frames / self.sample_rate
 
 
 def read_header(path: str | Path) -> AudioHeader:
@@ -42,7 +47,8 @@ def read_header(path: str | Path) -> AudioHeader:
         info = soundfile.info(str(path))
     except (soundfile.LibsndfileError, OSError, ValueError) as error:
         raise UserError(_cannot_open(path, error)) from error
-    return AudioHeader(info.samplerate, info.channels, info.frames, info.subtype)
+    frames = None if info.frames >= UNKNOWN_FRAMES else info.frames
+    return AudioHeader(info.samplerate, info.channels, frames, info.subtype)
 
 
 def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
@@ -56,10 +62,24 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
         UserError: the file is missing or is not audio that soundfile opens.
     """
     try:
-        waveform, sample_rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        with _Sequential(str(path)) as file:
+            blocks = list(_blocks(file, BLOCK_FRAMES))
     except (soundfile.LibsndfileError, OSError, ValueError) as error:
         raise UserError(_cannot_open(path, error)) from error
-    return np.ascontiguousarray(waveform.T), sample_rate
+    waveform = blocks[0] if len(blocks) == 1 else np.concatenate([*blocks, np.empty((0, file.channels), np.float32)])
+    return np.ascontiguousarray(waveform.T), file.samplerate
+
+
+def decodable_frames(path: str | Path) -> int:
+    """How many samples per channel can be decoded before the decoder fails, to within 1024."""
+    frames = 0
+    try:
+        with _Sequential(str(path)) as file:
+            for block in _blocks(file, 1024):
+                frames += len(block)
+    except soundfile.LibsndfileError:
+        pass
+    return frames
 
 
 def to_mono(waveform: np.ndarray) -> np.ndarray:
@@ -67,8 +87,28 @@ def to_mono(waveform: np.ndarray) -> np.ndarray:
     return waveform[0] if len(waveform) == 1 else waveform.mean(axis=0)
 
 
+class _Sequential(soundfile.SoundFile):
+    """A file that is read from its start to its end, by what is in it and not by the length that its header gives.
+
+    soundfile trusts that length for the memory it takes, and seeks after every read, which fails in a FLAC of unknown length.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _blocks(file: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
+    """Decode in order: float32 [up to ``frames``, channels] each."""
+    while len(block := file.read(frames, dtype="float32", always_2d=True)):
+        yield block
+
+
 def _cannot_open(path: str | Path, error: Exception) -> str:
     if not Path(path).is_file():
         return f"No file at {path}: check the path."
-    reason = str(error).split(": ", 1)[-1].rstrip(".")
-    return f"{path} does not open as audio ({reason}): expected WAV, FLAC or OGG."
+    return f"{path} does not open as audio ({decoder_words(error)}): expected WAV, FLAC or OGG."
+
+
+def decoder_words(error: Exception) -> str:
+    """What libsndfile says in ``error``, without the file's name before it."""
+    return str(error).split(": ", 1)[-1].removeprefix("Error : ").rstrip(".")

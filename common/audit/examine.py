@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 
 from common.audio.quality import CLIPPED, FLAG_NAMES, NOT_FINITE, quality_flags
-from common.audio.read import read_audio, read_header, to_mono
+from common.audio.read import decodable_frames, decoder_words, read_audio, read_header, to_mono
 from common.audio.resample import MAX_KERNEL_NUMBERS, kernel_numbers
 from common.audit.container import promised_bytes, shortfall
 from common.errors import UserError
@@ -84,7 +83,7 @@ def _decode(path: Path) -> tuple[tuple[str, str] | None, np.ndarray, int]:
     try:
         waveform, rate = read_audio(path)
     except UserError as error:
-        return _unreadable(path, size, str(error.__cause__ or error)), nothing, 0
+        return _unreadable(path, size, decoder_words(error.__cause__ if isinstance(error.__cause__, Exception) else error)), nothing, 0
     short = shortfall(path, waveform.shape[1])
     if waveform.shape[1] == 0:
         return ("no_samples", short or f"{size} bytes, and its header says that none of them are samples"), nothing, 0
@@ -93,7 +92,7 @@ def _decode(path: Path) -> tuple[tuple[str, str] | None, np.ndarray, int]:
     return None, waveform, rate
 
 
-def _unreadable(path: Path, size: int, error: str) -> tuple[str, str]:
+def _unreadable(path: Path, size: int, words: str) -> tuple[str, str]:
     """Tell a file whose header opens but whose samples end early (FLAC) from one that does not open at all."""
     try:
         read_header(path)
@@ -103,20 +102,9 @@ def _unreadable(path: Path, size: int, error: str) -> tuple[str, str]:
         except OSError as denied:
             return "not_openable", str(denied)
         cut = f"; the header promises {promised} bytes, the file has {size}" if promised is not None and promised > size else ""
-        return "not_openable", error.split(": ", 1)[-1].rstrip(".") + cut
-    decoded = _decodable_frames(path)
+        return "not_openable", words + cut
+    decoded = decodable_frames(path)
     return "truncated", shortfall(path, decoded) or f"decoding fails after {decoded} samples"
-
-
-def _decodable_frames(path: Path) -> int:
-    frames = 0
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            while len(block := file.read(1024, dtype="float32", always_2d=True)):
-                frames += len(block)
-    except soundfile.LibsndfileError:
-        pass
-    return frames
 
 
 def _examine_clip(clip: ClipBorders, waveform: np.ndarray, rate: int) -> Observation:

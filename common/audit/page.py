@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import soundfile
 
-from common.audio.read import read_header, to_mono
+from common.audio.read import read_audio, to_mono
 from common.audit.picture import picture, top_hz
 from common.audit.reasons import REASONS, Finding
 from common.errors import UserError
@@ -90,13 +89,13 @@ def _card(findings: list[Finding], row: Any, labels: Sequence[str]) -> Card:
     start_s, end_s = (0.0, None) if row is None else (row["start_s"], row["end_s"])
     image, duration_s, highest = "", 0.0, 0.0
     try:
-        rate = read_header(path).sample_rate
+        waveform, rate = read_audio(path)
         stop = None if end_s is None or pd.isna(end_s) else round(end_s * rate)
-        waveform, _ = soundfile.read(path, dtype="float32", always_2d=True, start=round(start_s * rate), stop=stop)
-        if len(waveform):
-            image = base64.b64encode(picture(to_mono(waveform.T), rate)).decode()
-            duration_s, highest = len(waveform) / rate, top_hz(rate)
-    except (UserError, soundfile.LibsndfileError, OSError, ValueError):
+        clip = to_mono(waveform[:, round(start_s * rate) : stop])
+        if len(clip):
+            image = base64.b64encode(picture(clip, rate)).decode()
+            duration_s, highest = len(clip) / rate, top_hz(rate)
+    except UserError:
         # What does not open has no picture; the finding beside it says why.
         pass
     return Card(

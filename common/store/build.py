@@ -29,8 +29,6 @@ from common.store.threads import map_in_threads, one_torch_thread
 
 LOCK_NAME = "build.lock"
 COMMIT_EVERY_S = 5.0
-# What libsndfile gives for the number of frames when a header leaves it open.
-UNKNOWN_FRAMES = 2**63 - 1
 
 
 class Source(NamedTuple):
@@ -41,7 +39,7 @@ class Source(NamedTuple):
         signature: see `common.store.index.signature`.
         young: whether another change could hide behind that signature.
         content: SHA-256 of the bytes.
-        num_samples: samples that its header promises at the store's rate.
+        num_samples: samples that its header promises at the store's rate; 0 where it leaves them open.
     """
 
     path: str
@@ -129,8 +127,7 @@ def _identify(path: str, sample_rate: int) -> Source:
         header = read_header(path)
     except UserError as error:
         raise with_audit_hint(error) from error
-    # A streamed FLAC does not know its length; whether it can be read is for `decode` to say.
-    num_samples = resampled_length(header.frames, header.sample_rate, sample_rate) if header.frames < UNKNOWN_FRAMES else 0
+    num_samples = 0 if header.frames is None else resampled_length(header.frames, header.sample_rate, sample_rate)
     return _unchanged(Source(path, found, young, sha256_file(path), num_samples))
 
 

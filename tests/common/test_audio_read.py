@@ -8,8 +8,10 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_flac import without_length
 
-from common.audio.read import read_audio, read_header, to_mono
+from common.audio import read as read_module
+from common.audio.read import decodable_frames, read_audio, read_header, to_mono
 from common.errors import UserError
 
 # Encoding -> largest error of a sample in [-1, 1) after writing and reading; OGG is lossy.
@@ -85,6 +87,28 @@ def test_a_missing_file_is_named(folder):
     for read in (read_header, read_audio):
         with pytest.raises(UserError, match=r"No file at .*nowhere\.wav"):
             read(folder / "nowhere.wav")
+
+
+def test_a_streamed_flac_is_read_though_it_does_not_know_its_length(folder):
+    waveform = 0.1 * np.random.default_rng(0).standard_normal((20000, 2)).clip(-4, 4)
+    soundfile.write(folder / "whole.flac", waveform, 8000)
+    path = folder / "streamed.flac"
+    path.write_bytes(without_length((folder / "whole.flac").read_bytes()))
+    header = read_header(path)
+    assert (header.sample_rate, header.frames, header.duration_s) == (8000, None, None)
+    np.testing.assert_array_equal(read_audio(path)[0], read_audio(folder / "whole.flac")[0])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"streamed\.flac does not open as audio \(flac decoder lost sync\)"):
+        read_audio(path)
+    assert 5000 < decodable_frames(path) < 11000
+
+
+def test_a_recording_longer_than_a_block_is_put_together(folder, monkeypatch):
+    monkeypatch.setattr(read_module, "BLOCK_FRAMES", 1000)
+    for frames in (999, 1000, 1001, 3500):
+        samples = np.random.default_rng(frames).integers(-20000, 20000, (frames, 2), dtype=np.int16)
+        soundfile.write(folder / "long.wav", samples, 8000)
+        np.testing.assert_array_equal(read_audio(folder / "long.wav")[0], samples.T / np.float32(32768))
 
 
 def _wav_bytes() -> bytes:

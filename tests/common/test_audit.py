@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_flac import without_length
 
 from common.__main__ import main
 from common.audit.container import shortfall
@@ -293,6 +294,18 @@ def test_a_cut_file_is_truncated_and_the_whole_one_is_not(suffix: str, options: 
     soundfile.write(whole, noise(3.0, channels=2), RATE, **options)
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
     assert run(manifest_of(tmp_path, [clip(whole), clip(cut)]), tmp_path / "out")[1] == {"cut": {"truncated"}}
+
+
+def test_a_streamed_flac_is_judged_by_what_is_in_it(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "whole.flac", noise(5.0), RATE)
+    content = without_length((tmp_path / "whole.flac").read_bytes())
+    (tmp_path / "streamed.flac").write_bytes(content)
+    (tmp_path / "cut.flac").write_bytes(content[: len(content) // 2])
+    names = ("streamed", "cut")
+    figures, found = run(manifest_of(tmp_path, [clip(tmp_path / f"{name}.flac") for name in names]), tmp_path / "out")
+    assert found == {"cut": {"truncated"}, "whole.flac": {"unlisted_file"}}
+    assert list(read_manifest(figures["manifest"])["duration_s"]) == [5.0]
+    assert "data:image/png" in Path(figures["page"]).read_text()
 
 
 def test_every_reason_says_what_it_does() -> None:
