@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,27 +13,36 @@ import pandas as pd
 
 from common.errors import UserError
 
+# What stands for "no value" in a column that is not text.
+NO_VALUE = ("", "NA", "N/A", "<NA>", "NaN", "nan", "None", "null")
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; rename it to ``path`` when the block ends without an error.
 
     A reader therefore sees the old file or the whole new one, also after a kill. On an error the temporary file is removed.
+
+    Raises:
+        UserError: the folder cannot be made or written, or the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
     try:
-        yield temporary
-        # mkstemp makes files that only their owner can read; a result should be as readable as any other file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            # mkstemp makes files that only their owner can read; a result should be as readable as any other file.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write {path} ({error.strerror or error}): choose a place that can be written and has room.") from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -53,11 +62,12 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False)
 
 
-def read_csv(path: str | Path, **options: Any) -> pd.DataFrame:
+def read_csv(path: str | Path, text: Sequence[str] = (), **options: Any) -> pd.DataFrame:
     """Read a table that the user names.
 
     Args:
         path: CSV file; a BOM is accepted.
+        text: columns, where they are there, whose values stay as they are written: 001 is not 1, and a patient called NA is one.
         options: passed to ``pandas.read_csv``.
 
     Raises:
@@ -67,6 +77,10 @@ def read_csv(path: str | Path, **options: Any) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"No table at {path}: expected a CSV file there; check the path.")
     try:
+        if text:
+            columns = pd.read_csv(path, encoding="utf-8-sig", nrows=0).columns
+            no_value = {name: NO_VALUE for name in columns if name not in text}
+            options |= {"dtype": dict.fromkeys(text, str), "keep_default_na": False, "na_values": no_value}
         return pd.read_csv(path, encoding="utf-8-sig", **options)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[0]

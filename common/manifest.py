@@ -96,9 +96,12 @@ def read_manifest(path: str | Path, labels: Sequence[str] = ()) -> pd.DataFrame:
     if path.suffix == ".parquet":
         if not path.is_file():
             raise UserError(f"No manifest at {path}: make one with 'python -m common manifest'.")
-        table = pd.read_parquet(path)
+        try:
+            table = pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} does not open as Parquet: make it again with 'python -m common manifest'.") from error
     else:
-        table = read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), low_memory=False)
+        table = read_csv(path, text=TEXT_COLUMNS, low_memory=False)
     needed = [name for name in ("clip_id", "path") if name not in table.columns]
     if needed:
         raise UserError(
@@ -149,7 +152,8 @@ def _numbers(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
     if name not in table:
         return pd.Series(np.nan, index=table.index)
     values = pd.to_numeric(table[name], errors="coerce").astype(float)
-    _refuse_rows(path, table, values.isna() & table[name].notna(), f"has no number in {name!r}", "correct it or leave it empty")
+    wrong = (values.isna() & table[name].notna()) | np.isinf(values)
+    _refuse_rows(path, table, wrong, f"has no number in {name!r}", "correct it or leave it empty")
     return values
 
 

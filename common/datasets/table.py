@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from common.datasets.audio_files import AudioFiles, existing_folder
-from common.datasets.labels import any_of, parse_flag, parse_labels
+from common.datasets.labels import MISSING, any_of, parse_flag, parse_labels
 from common.datasets.text_table import find_column, only_table, read_table, tables_in
 from common.datasets.writing import make_manifest
 from common.errors import UserError
@@ -18,6 +18,8 @@ from common.manifest import NUMBER_COLUMNS, Clip
 from common.progress import say
 
 MAPPED = tuple(name for name in MANIFEST_COLUMNS if name not in ("path", "sample_rate", "duration_s"))
+# How tables write what the manifest's quality column calls "poor".
+POOR = ("poor", "poor quality")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def manifest(
         device_column: column with the stethoscope or recorder.
         site_column: column with the place on the chest.
         split_column: column with the dataset's own split.
-        quality_column: column that says "poor" for recordings that the annotators called unusable.
+        quality_column: column that says "poor" or "poor quality" for recordings that the annotators called unusable.
 
     Returns:
         Counts of clips, recordings, patients and of clips by label, and the manifest's path.
@@ -144,7 +146,7 @@ def clips(rows: pd.DataFrame, source: Path, files: AudioFiles, columns: ColumnMa
     taken: set[str] = set()
     for number, values, labels in zip(rows.index, rows.to_dict("records"), _labels(rows, source, columns), strict=True):
         path = found[values[columns.path]] or files.expected(values[columns.path])
-        mapped: dict[str, Any] = {name: values[column] for name, column in columns.mapped.items() if values[column] != ""}
+        mapped = _mapped(values, columns.mapped)
         for name in NUMBER_COLUMNS:
             if name in mapped:
                 mapped[name] = _seconds(mapped[name], columns.mapped[name], number, source)
@@ -154,6 +156,14 @@ def clips(rows: pd.DataFrame, source: Path, files: AudioFiles, columns: ColumnMa
         classes = {_free(name, labels): values[name] for name in columns.classes}
         metadata = {_free(str(name), labels): value for name, value in values.items() if name not in columns.used}
         yield Clip(clip_id=clip_id, path=str(path), recording=recording, labels=labels, classes=classes, metadata=metadata, **mapped)
+
+
+def _mapped(values: Mapping[Any, str], columns: Mapping[str, str]) -> dict[str, Any]:
+    """Manifest column -> a row's value, for the columns that say something; a patient that is "NA" or "?" is not named."""
+    mapped: dict[str, Any] = {name: values[column] for name, column in columns.items() if values[column].casefold() not in MISSING}
+    if mapped.get("quality", "").casefold() in POOR:
+        mapped["quality"] = "poor"
+    return mapped
 
 
 def _labels(rows: pd.DataFrame, source: Path, columns: ColumnMap) -> list[dict[str, int | None]]:

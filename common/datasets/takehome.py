@@ -112,7 +112,7 @@ def _label_columns(rows: pd.DataFrame, table: Path, labels: str, label_column: s
     if labels:
         return parse_flag_columns(labels, rows, table), None
     if label_column is not None:
-        return (), find_column(rows, label_column, table, "--label-column")
+        return (), find_column(rows, label_column, table, "--label_column")
     flags = [(label, column) for column in rows.columns for label in sorted(_labels_in_name(column))]
     if {"wheeze", "crackle"} <= {label for label, _ in flags}:
         return flags, None

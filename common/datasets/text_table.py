@@ -53,7 +53,7 @@ def read_table(path: Path) -> pd.DataFrame:
     header = [name or f"column_{number}" for number, name in enumerate(lines[0][1], start=1)]
     for number, name in enumerate(header):
         if name in header[:number]:
-            raise UserError(f"{path} has two columns {name!r}: rename one of them.")
+            raise UserError(f"{path} has two columns {name!r} in its first row: rename one of them, or add the header row that is missing.")
     for number, row in lines[1:]:
         if any(row[len(header) :]):
             raise UserError(

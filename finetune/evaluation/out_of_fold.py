@@ -68,7 +68,7 @@ def read_out_of_fold(path: str | Path, labels: Sequence[str]) -> OutOfFold:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"No out-of-fold predictions at {path}: 'python -m finetune crossval' writes them when its last fold is done.")
-    return check_out_of_fold(read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str)), labels, str(path))
+    return check_out_of_fold(read_csv(path, text=TEXT_COLUMNS), labels, str(path))
 
 
 def check_out_of_fold(table: pd.DataFrame, labels: Sequence[str], where: str = "The out-of-fold table") -> OutOfFold:

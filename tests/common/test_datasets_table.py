@@ -55,6 +55,12 @@ def test_the_manifest_s_own_names_need_no_option(root):
     assert list(table["device"]) == ["Litt", ""] and list(table["quality"]) == ["poor", ""]
 
 
+def test_words_for_missing_name_no_patient_and_poor_is_read_in_any_case(root):
+    (root / "data.csv").write_text("path,patient,quality\na/1,NA,Poor Quality\nb/1,?,good\nb/2,001,POOR\n")
+    table = _manifest(root)
+    assert list(table["patient"]) == ["", "", "001"] and list(table["quality"]) == ["poor", "good", "poor"]
+
+
 def test_a_manifest_is_a_table(root):
     (root / "data.csv").write_text("path,wheeze\nb/2,1\na/1,\n")
     first = _manifest(root, "--labels", "wheeze", labels=("wheeze",))
