@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from common.errors import UserError
 from common.manifest import groups, read_manifest, write_manifest
 
 
@@ -18,7 +19,7 @@ def shuffle(manifest: Path, out: Path, labels: str = "normal,wheeze,crackle", se
 
     Args:
         manifest: CSV or Parquet file from 'common manifest' or 'common audit'.
-        out: manifest to write; everything but the labels and the quality is as it was.
+        out: manifest to write, .csv or .parquet; everything but the labels and the quality is as it was.
         labels: label columns, joined by commas; a clip's labels stay together.
         seed: of the shuffle.
 
@@ -26,34 +27,48 @@ def shuffle(manifest: Path, out: Path, labels: str = "normal,wheeze,crackle", se
         Figures ``clips``, ``moved`` (share of the clips that now carry another patient's labels) and ``manifest``.
 
     Raises:
-        UserError: the manifest is missing or has no such label.
+        UserError: the manifest is missing, has no such label or one patient only, or would be overwritten.
     """
-    columns = [name.strip() for name in labels.split(",")]
+    columns = [name.strip() for name in labels.split(",") if name.strip()]
+    if not columns:
+        raise UserError("--labels names no label: give one or more label columns of the manifest, joined by commas.")
+    if out.resolve() == manifest.resolve():
+        raise UserError(f"The shuffled labels would overwrite {manifest}: choose another --out.")
     table = read_manifest(manifest, columns)
+    group = groups(table).to_numpy()
+    if len(set(group)) < 2:
+        raise UserError(f"{manifest} has clips of {group[0].replace(':', ' ')!r} only: there is nobody to exchange labels with.")
     shuffled, origin = shuffle_labels(table, columns, seed)
     write_manifest(out, shuffled)
-    moved = float((groups(table).to_numpy() != groups(table).to_numpy()[origin]).mean())
+    moved = float((group != group[origin]).mean())
     return {"clips": len(table), "moved": round(moved, 4), "manifest": str(out)}
 
 
 def shuffle_labels(table: pd.DataFrame, labels: list[str], seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """Lay the patients' labels end to end in random order of the patients, and deal them out to the clips in the table's order of patients.
+    """Lay the patients end to end in random order, and give each clip the labels of the one a fixed number of clips further on.
 
-    Labels of one patient so stay together, as they are in the real table, but belong to somebody else's sound. Quality moves
-    with the labels, since a clip of poor quality has none.
+    That number is drawn between the clips of the patient with most and the rest, so that nobody keeps own labels; where one
+    patient has more than half of the clips, as few do as can be. Labels of one patient so stay together, as they are in the real
+    table, but belong to somebody else's sound. Quality moves with the labels, since a clip of poor quality has none.
+
+    Args:
+        table: manifest.
+        labels: label columns.
+        seed: of the order and the number.
 
     Returns:
         The table with shuffled labels, and for each clip the row that its labels come from, int64 [n].
     """
     generator = np.random.default_rng(seed)
-    group = groups(table)
+    group, clips = groups(table), len(table)
     names = group.unique()
-    rank = dict(zip(names, generator.permutation(len(names)), strict=True))
-    receivers = group.map({name: number for number, name in enumerate(names)}).to_numpy().argsort(kind="stable")
-    givers = group.map(rank).to_numpy().argsort(kind="stable")
-    origin = np.empty(len(table), dtype=np.int64)
-    origin[receivers] = givers
-    moving = [*labels, "quality"]
+    place = dict(zip(names, generator.permutation(len(names)), strict=True))
+    order = group.map(place).to_numpy().argsort(kind="stable")
+    most = int(group.value_counts().max())
+    step = int(generator.integers(most, clips - most, endpoint=True)) if 2 * most <= clips else clips // 2
+    origin = np.empty(clips, dtype=np.int64)
+    origin[order] = np.roll(order, -step)
     shuffled = table.copy()
-    shuffled[moving] = table[moving].to_numpy()[origin]
+    for name in (*labels, "quality"):
+        shuffled[name] = table[name].to_numpy()[origin]
     return shuffled, origin
