@@ -24,17 +24,10 @@ def fill_index(num_samples: int, lengths: Tensor, mode: str) -> Tensor:
     return torch.where(position < lengths.unsqueeze(1), position, torch.full_like(position, -1))
 
 
-def fill(waveform: Tensor, lengths: Tensor, num_samples: int, mode: str) -> Tensor:
-    """Cut or fill each row of ``waveform`` [B, T] (``lengths`` int64 [B] valid samples) to [B, num_samples], see `fill_index`."""
-    index = fill_index(num_samples, lengths, mode)
-    taken = waveform.gather(1, index.clamp(min=0).expand(waveform.shape[0], num_samples))
-    return torch.where(index >= 0, taken, torch.zeros_like(taken))
-
-
 def window_starts(length: int, window: int, hop: int) -> list[int]:
     """First samples of the windows that cover ``length`` samples: ``hop`` apart, the last one ending with the clip.
 
-    A clip no longer than one window gets the single start 0 (and is filled, see `fill`).
+    A clip no longer than one window gets the single start 0 (and is filled, see `fill_index`).
     """
     starts = [0]
     while starts[-1] + window < length:

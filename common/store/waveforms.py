@@ -138,7 +138,7 @@ class WaveformStore:
         """Read ``num_samples`` from each clip, without waiting for the device.
 
         Sample t of a row is the clip's sample offset + t: modulo the clip's length in mode "repeat" (with offset 0 what
-        `common.windows.fill` does to a short clip), zero outside of the clip in mode "pad".
+        `common.windows.fill_index` does to a short clip), zero outside of the clip in mode "pad".
 
         Args:
             clips: B clips; best on the store's device, or they are moved there.

@@ -13,7 +13,7 @@ from common.encoders.cnn import Cnn2d
 from common.errors import UserError
 from common.frontends.log_mel import LogMel
 from common.training.checkpoint import open_module
-from common.windows import fill
+from common.windows import fill_index
 from finetune.classifier import MONITOR, Classifier
 from finetune.tasks.multilabel import MultiLabel
 
@@ -86,7 +86,7 @@ def test_full_training_changes_the_encoder_and_its_statistics() -> None:
 def test_a_clip_of_one_window_gets_what_the_model_says_of_it_filled() -> None:
     model = classifier().eval()
     short = torch.randn(1, 700)
-    filled = fill(short, torch.tensor([700]), 2000, "repeat")
+    filled = short[:, fill_index(2000, torch.tensor([700]), "repeat")[0]]
     longer = torch.randn(3, 2000)
     with torch.no_grad():
         alone = torch.sigmoid(model(filled))
