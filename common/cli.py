@@ -7,6 +7,7 @@ printed as one JSON object in the last line of standard output. Everything else 
 import importlib
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ def call(prog: str, commands: Commands, args: Sequence[str] | None = None) -> An
     while not isinstance(table, Command):
         name = rest.pop(0) if rest else ""
         if name in ("", "-h", "--help"):
-            print(_overview(prog, table))
+            # Asked for it is the result; else standard output stays for figures.
+            print(_overview(prog, table), file=sys.stdout if name else sys.stderr)
             raise SystemExit(0 if name else 2)
         if name not in table:
             _refuse(f"unknown command {name!r} of '{prog}': expected one of {', '.join(table)}.")
@@ -151,7 +153,14 @@ def _first_paragraph(function: Callable[..., Any]) -> str:
 
 def _one_sentence(error: Exception) -> str:
     lines = [line.strip(" \t-") for line in str(error).splitlines() if line.strip(" \t-")]
-    return " ".join(lines)
+    # jsonargparse writes types as Python prints them, and options without the dashes by which they are given.
+    sentence = re.sub(r"<class '(\w+)'>", r"\1", " ".join(lines)).replace("typing.", "")
+    sentence = re.sub(r"^the following arguments are required: (.*)", lambda found: _required(found[1]), sentence)
+    return re.sub(r'^Parser key "([\w.]+)":', r"--\1:", sentence)
+
+
+def _required(names: str) -> str:
+    return f"expected {', '.join('--' + name for name in names.split(', '))} too; --help explains every option."
 
 
 def _refuse(text: str) -> None:

@@ -60,7 +60,8 @@ def test_figures_are_one_json_object_in_the_last_line(capsys: pytest.CaptureFixt
     [
         (["add", "--numbers", "1", "--wrong", "2"], 2, "--wrong"),
         (["add", "--numbers", "one"], 2, "one"),
-        (["add"], 2, "numbers"),
+        (["add"], 2, "expected --numbers too"),
+        (["add", "--numbers", "1", "--start-value", "x"], 2, "--start_value: Expected a int. Got value: x"),
         (["bogus"], 2, "bogus"),
         (["fail"], 1, "x.csv"),
     ],
@@ -77,6 +78,14 @@ def test_a_mistake_is_one_sentence_on_standard_error(args: list[str], code: int,
 
 def test_a_command_that_parses_itself_gets_its_words_untouched() -> None:
     assert call("prog", COMMANDS, ["deep", "raw", "--a-b", "1"]) == ["--a-b", "1"]
+
+
+@pytest.mark.parametrize("args", [[], ["deep"]])
+def test_without_a_command_the_overview_is_no_result(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("prog", COMMANDS, args)
+    printed = capsys.readouterr()
+    assert (stopped.value.code, printed.out) == (2, "") and "COMMAND --help" in printed.err
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
