@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from common.errors import UserError
 
@@ -113,7 +113,7 @@ def _call_typed(prog: str, function: Callable[..., Any], args: list[str]) -> Any
         if types.get(action.dest) is bool:
             # A switch may stand alone: --strict is --strict true.
             action.nargs, action.const = "?", True
-    lists = {name for name, annotation in types.items() if get_origin(annotation) is list}
+    lists = {name for name, annotation in types.items() if list in (get_origin(annotation), *map(get_origin, get_args(annotation)))}
     try:
         config = parser.parse_args(_join_lists(dashes_to_underscores(args), lists))
     except parsing_errors() as error:
@@ -154,7 +154,7 @@ def _first_paragraph(function: Callable[..., Any]) -> str:
 def _one_sentence(error: Exception) -> str:
     lines = [line.strip(" \t-") for line in str(error).splitlines() if line.strip(" \t-")]
     # jsonargparse writes types as Python prints them, and options without the dashes by which they are given.
-    sentence = re.sub(r"<class '(\w+)'>", r"\1", " ".join(lines)).replace("typing.", "")
+    sentence = re.sub(r"a <class '(\w+)'>", r"\1", " ".join(lines)).replace("a typing.Literal", "one of ")
     sentence = re.sub(r"^the following arguments are required: (.*)", lambda found: _required(found[1]), sentence)
     return re.sub(r'^Parser key "([\w.]+)":', r"--\1:", sentence)
 

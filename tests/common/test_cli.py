@@ -25,7 +25,7 @@ def add(numbers: list[int], start_value: int = 0, double: bool = False, notes: l
         double: add them twice.
         notes: files that explain them.
     """
-    return {"sum": start_value + sum(numbers) * (2 if double else 1)}
+    return {"sum": start_value + sum(numbers) * (2 if double else 1), **({} if notes is None else {"notes": len(notes)})}
 
 
 def fail() -> None:
@@ -50,6 +50,10 @@ def test_options_are_taken_as_people_type_them(args: list[str], expected: int) -
     assert call("prog", COMMANDS, ["add", *args]) == {"sum": expected}
 
 
+def test_a_list_that_may_be_left_out_is_given_as_words_too() -> None:
+    assert call("prog", COMMANDS, ["add", "--notes", "a.txt", "b.txt", "--numbers", "1"]) == {"sum": 1, "notes": 2}
+
+
 def test_figures_are_one_json_object_in_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
     run("prog", COMMANDS, ["add", "--numbers", "1"])
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"sum": 1}
@@ -61,7 +65,7 @@ def test_figures_are_one_json_object_in_the_last_line(capsys: pytest.CaptureFixt
         (["add", "--numbers", "1", "--wrong", "2"], 2, "--wrong"),
         (["add", "--numbers", "one"], 2, "one"),
         (["add"], 2, "expected --numbers too"),
-        (["add", "--numbers", "1", "--start-value", "x"], 2, "--start_value: Expected a int. Got value: x"),
+        (["add", "--numbers", "1", "--start-value", "x"], 2, "--start_value: Expected int. Got value: x"),
         (["bogus"], 2, "bogus"),
         (["fail"], 1, "x.csv"),
     ],
