@@ -68,9 +68,20 @@ def to_table(clips: Sequence[Clip]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
 
 
+def check_manifest_name(path: Path) -> None:
+    """Refuse a file name that does not say whether the manifest to write is CSV or Parquet."""
+    if path.suffix not in (".csv", ".parquet"):
+        raise UserError(f"Cannot write a manifest to {path}: expected a file name that ends in .csv or .parquet.")
+
+
 def write_manifest(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a manifest atomically, as CSV or, when ``path`` ends in .parquet, as Parquet."""
+    """Write a manifest atomically, as CSV or Parquet by the end of ``path``.
+
+    Raises:
+        UserError: it ends otherwise, or cannot be written.
+    """
     path = Path(path)
+    check_manifest_name(path)
     with atomic_path(path) as temporary:
         if path.suffix == ".parquet":
             table.to_parquet(temporary, index=False)

@@ -43,7 +43,19 @@ def audit(
         sample_rate: rate to train at, in Hz: a recording that cannot be resampled to it is refused. 16000 by default, the
             hardest of the usual rates to reach.
         pictures: how many flagged clips the page shows at most; 200 make a page of about 10 MB.
+
+    Returns:
+        Figures: clips, kept, removed, flagged (kept with a warning), unlisted (files without a row), reasons (code -> findings),
+        and the paths of the clean manifest and the page.
+
+    Raises:
+        UserError: the manifest is missing or wrong, no clip would be left, or ``strict`` allows none to be removed.
     """
+    if sample_rate <= 0 or pictures < 0 or (workers or 0) < 0:
+        raise UserError(
+            f"The audit was given sample_rate {sample_rate}, pictures {pictures} and workers {workers}: expected a positive rate in Hz "
+            "and no negative number."
+        )
     folder = Path(out)
     clean = folder / "manifest.csv"
     if clean.resolve() == Path(manifest).resolve():

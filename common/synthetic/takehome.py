@@ -29,21 +29,21 @@ def write_takehome(
         The table: filename, patient, normal, wheeze, crackle (1 or 0).
 
     Raises:
-        UserError: the folder holds other data, or an argument is out of range.
+        UserError: the folder holds other data or cannot be written, or an argument is out of range.
     """
     folder = Path(folder)
-    if patients < 1 or clips_per_patient < 1 or seconds < 0.5 or sample_rate < 2000:
+    if patients < 1 or clips_per_patient < 1 or seconds < 0.5 or sample_rate < 2000 or seed < 0:
         raise UserError(
-            f"Cannot make {patients} patients of {clips_per_patient} clips of {seconds} s at {sample_rate} Hz: expected at least "
-            "1 patient, 1 clip, 0.5 s and 2000 Hz."
+            f"Cannot make {patients} patients of {clips_per_patient} clips of {seconds} s at {sample_rate} Hz with seed {seed}: expected "
+            "at least 1 patient, 1 clip, 0.5 s, 2000 Hz and seed 0."
         )
     if (folder / MARK).is_file():
         shutil.rmtree(folder / "train", ignore_errors=True)
     elif (folder / "train").exists() or (folder / "train.csv").exists():
         raise UserError(f"{folder} holds a train folder or table that this command did not write: choose another folder.")
-    (folder / "train").mkdir(parents=True, exist_ok=True)
     settings = {"patients": patients, "clips_per_patient": clips_per_patient, "seconds": seconds, "sample_rate": sample_rate, "seed": seed}
     write_json(folder / MARK, settings)
+    (folder / "train").mkdir(exist_ok=True)
     rows = []
     for number, clip in enumerate(make_patients(patients, clips_per_patient, seconds, sample_rate, seed)):
         name = f"{number:04d}.wav"

@@ -237,13 +237,15 @@ def test_a_manifest_without_labels_is_judged_by_its_audio(tmp_path: Path) -> Non
     assert run(manifest_of(tmp_path, clips), tmp_path / "out")[1] == {"b": {"duplicate"}}
 
 
-@pytest.mark.parametrize("fault", ["all_removed", "same_path", "missing_label"])
+@pytest.mark.parametrize("fault", ["all_removed", "same_path", "missing_label", "no_rate", "negative"])
 def test_mistakes_end_in_one_sentence(fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = manifest_of(tmp_path, [clip(tmp_path / "none.wav")])
     out, options, words = {
         "all_removed": (tmp_path / "out", [], "none is left"),
         "same_path": (tmp_path, [], "would overwrite"),
         "missing_label": (tmp_path / "out", ["--labels", "[stridor]"], "no label column 'stridor'"),
+        "no_rate": (tmp_path / "out", ["--sample-rate", "0"], "sample_rate 0"),
+        "negative": (tmp_path / "out", ["--pictures", "-1"], "pictures -1"),
     }[fault]
     before = manifest.read_bytes()
     with pytest.raises(SystemExit) as error:

@@ -89,6 +89,7 @@ def test_the_command_writes_the_same_manifest_for_the_same_seed(tmp_path: Path) 
         ([2, 2], ["--labels", ","], "--labels names no label"),
         ([3], [], "clips of 'patient 000' only"),
         ([2, 2], ["--out", "{manifest}"], "would overwrite"),
+        ([2, 2], ["--out", "{manifest}.txt"], "ends in .csv or .parquet"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_changes_nothing(
@@ -102,4 +103,4 @@ def test_a_mistake_is_one_sentence_and_changes_nothing(
     error = capsys.readouterr().err
     assert stopped.value.code == 1
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
-    assert manifest.read_bytes() == before and not (tmp_path / "out").exists()
+    assert manifest.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["manifest.csv"]

@@ -107,8 +107,22 @@ def test_a_made_folder_is_replaced_and_other_data_are_not(tmp_path: Path) -> Non
     assert (tmp_path / "real" / "train.csv").read_text() == "filename,wheeze\n"
 
 
-def test_impossible_settings_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--patients", "0"], "Cannot make 0 patients"),
+        (["--seed", "-1"], "with seed -1"),
+        (["--patients", "3", "--clips-per-patient", "1", "--dirt"], "among 3 clips: expected at least 4"),
+        (["--patients", "1", "--out", "{folder}/file/x"], "Cannot write"),
+    ],
+)
+def test_impossible_settings_are_refused_before_anything_is_written(
+    tmp_path: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
     with pytest.raises(SystemExit) as error:
-        main(["synthetic", "--out", str(tmp_path / "x"), "--patients", "0"])
+        main(["synthetic", "--out", str(tmp_path / "x"), *(option.format(folder=tmp_path) for option in options)])
     assert error.value.code == 1
-    assert not (tmp_path / "x").exists()
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ") and words in printed and printed.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
