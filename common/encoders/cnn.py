@@ -44,8 +44,10 @@ class Cnn2d(Encoder):
             self.blocks.append(nn.Sequential(*steps))
 
     def feature_map(self, spectrogram: Tensor) -> Tensor:
-        place = torch.linspace(-1, 1, spectrogram.shape[2], dtype=spectrogram.dtype, device=spectrogram.device)
-        x = torch.cat((spectrogram, place.view(1, 1, -1, 1).expand_as(spectrogram)), dim=1)
+        # Counted from the input, not made by linspace, whose device a trace would record for good.
+        bin_number = torch.ones_like(spectrogram).cumsum(dim=2)
+        place = 2 * (bin_number - 1) / max(1, spectrogram.shape[2] - 1) - 1
+        x = torch.cat((spectrogram, place), dim=1)
         for block in self.blocks:
             x = block(x)
         return x.mean(dim=2)
