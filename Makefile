@@ -34,8 +34,9 @@ $(VENV)/.ready: requirements.lock setup.cfg pyproject.toml
 demo: env
 	$(BIN)/python -m benchmarks.demo --out $(OUT) $(if $(DATA),--data $(DATA))
 
+# A process per core, each with one torch thread; test files stay whole, since their fixtures train networks.
 test: env
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: env
 	$(BIN)/ruff check .
