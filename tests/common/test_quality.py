@@ -1,3 +1,5 @@
+"""The quality flags: what is silent, clipped, constant, too short or not finite, and what is none of these."""
+
 import math
 
 import pytest

@@ -1,3 +1,5 @@
+"""Made recordings: the layout, the sounds behind the labels, and that nothing real is ever replaced."""
+
 from pathlib import Path
 
 import numpy as np
