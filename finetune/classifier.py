@@ -12,7 +12,8 @@ from common.errors import UserError
 from common.frontends.base import FrontEnd
 from common.progress import say
 from common.training.checkpoint import DescribedModule
-from common.training.optim import OptimizerName, configure, parameter_groups
+from common.training.optim import OptimizerName, configure, learning_rate, parameter_groups
+from common.training.parts import check_parts
 from common.windows import pool_windows
 from finetune.evaluation.metrics import auroc
 from finetune.tasks.base import Task
@@ -27,7 +28,7 @@ MONITOR = "val/score"
 class Classifier(DescribedModule):
     """Waveforms [B, T] to logits [B, L].
 
-    Logged: ``train/loss``, ``train/lr``, ``val/loss``, ``val/auroc/<label>``, ``val/macro_auroc`` and ``val/score``.
+    Logged: ``train/loss``, ``train/loss_step``, ``train/lr``, ``val/loss``, ``val/auroc/<label>``, ``val/macro_auroc`` and ``val/score``.
 
     Args:
         task: labels with their loss, activation and decoding.
@@ -160,8 +161,9 @@ class Classifier(DescribedModule):
             if self.spectrogram_augmentation is not None:
                 spectrogram = self.spectrogram_augmentation(spectrogram)
         loss = self.task.loss(self.classify(spectrogram), batch["target"])
-        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(waveform))
-        self.log("train/lr", self.trainer.optimizers[0].param_groups[-1]["lr"])
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(waveform))
+        self.log("train/loss_step", loss)
+        self.log("train/lr", learning_rate(self.trainer))
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -182,7 +184,7 @@ class Classifier(DescribedModule):
         for column, label in enumerate(self.task.labels):
             known = ~target[:, column].isnan()
             truth = target[known, column] == 1
-            area = auroc(truth.cpu().numpy(), probabilities[known, column].double().cpu().numpy())
+            area = auroc(truth.cpu().numpy(), probabilities[known, column].cpu().double().numpy())
             if area is not None:
                 areas[label] = area
                 self.log(f"val/auroc/{label}", area)
@@ -194,13 +196,12 @@ class Classifier(DescribedModule):
             chosen = "the AUROC of the others" if scored else "the validation loss"
             self._say_once(f"The validation clips are all of one class in {lacking}: the epoch is chosen by {chosen}.")
         score = sum(scored) / len(scored) if scored else -float(self.trainer.callback_metrics["val/loss"])
-        self.log(MONITOR, score)
+        self.log(MONITOR, score, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
         layers = [list(self.front_end.parameters()), *self.encoder.layer_groups(), list(self.head.parameters())]
         groups = parameter_groups(layers, self.lr, self.weight_decay, self.layer_decay)
-        max_epochs = self.trainer.max_epochs or 1
-        return configure(self.optimizer_name, groups, self.warmup_epochs, max_epochs, int(self.trainer.estimated_stepping_batches))
+        return configure(self.trainer, self.optimizer_name, groups, self.warmup_epochs)
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:
@@ -208,19 +209,7 @@ class Classifier(DescribedModule):
             say(text)
 
     def _check(self) -> None:
-        rate = self.front_end.sample_rate
-        for part in self.waveform_augmentation.modules() if self.waveform_augmentation is not None else ():
-            found = getattr(part, "sample_rate", rate)
-            if found != rate:
-                raise ValueError(
-                    f"model.waveform_augmentation has a {type(part).__name__} for {found} Hz, but the front end takes {rate} Hz: "
-                    "give both the same sample_rate"
-                )
-        if round(self.clip_s * rate) < self.front_end.min_samples:
-            raise ValueError(
-                f"model.clip_s is {self.clip_s:g} s, {round(self.clip_s * rate)} samples at {rate} Hz; the front end needs "
-                f"at least {self.front_end.min_samples}"
-            )
+        check_parts(self.front_end, self.encoder, self.clip_s, self.waveform_augmentation, self.spectrogram_augmentation)
         if not 0 < self.hop_s <= self.clip_s:
             raise ValueError(f"model.hop_s is {self.hop_s:g} s, expected more than 0 and up to clip_s = {self.clip_s:g} s")
         for name, value, low, high in (

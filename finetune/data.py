@@ -71,7 +71,8 @@ class FinetuneData(ClipData):
                     f"Fold {self.fold} of {self.folds_path} has no {name.replace('_', '-')} clip"
                     f"{'' if name == HELD_OUT else ' with an annotated label'}: expected at least one; annotate more or take fewer folds."
                 )
-        self.open_store(table)
+        # With the roles, since a run that goes on with other folds would train on what it was validated on.
+        self.open_store(table.assign(role=role))
         task.fit_targets(targets[chosen[TRAIN].to_numpy()])
         self.rows = {name: torch.from_numpy(np.flatnonzero(rows)) for name, rows in chosen.items()}
         self.targets = torch.from_numpy(targets)
@@ -83,20 +84,23 @@ class FinetuneData(ClipData):
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         return loader(self._sampler(VALIDATION, shuffle=False))
 
-    def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
-        device = batch["row"].device
+    def on_before_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
+        """Look rows, targets and windows up before the batch moves to the device, which then never waits for the host."""
         if not self.training:
-            return self.whole_clips(self.rows[VALIDATION][batch["row"].cpu()], device)
-        self.to_device(device)
-        rows = self.rows[TRAIN].to(device)[batch["row"]]
-        return {"waveform": self.random_crops(rows, batch["draw"].squeeze(1)), "target": self.targets.to(device)[rows]}
+            return self._index(self.rows[VALIDATION][batch["row"]])
+        rows = self.rows[TRAIN][batch["row"]]
+        return {"row": rows, "draw": batch["draw"].squeeze(1), "target": self.targets[rows]}
+
+    def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
+        """Read the waveforms of a batch, on its device."""
+        if "draw" not in batch:
+            return self._read_windows(batch)
+        self.to_device(batch["row"].device)
+        return {"waveform": self.random_crops(batch["row"], batch["draw"]), "target": batch["target"]}
 
     def whole_clips(self, rows: Tensor, device: torch.device) -> dict[str, Tensor]:
         """All windows of the clips ``rows`` (int64 [B], on the CPU) as a batch on ``device``."""
-        self.to_device(device)
-        clip, start = clip_windows(self.lengths[rows].tolist(), self.crop_samples, self.model.hop_samples)
-        waveform = self.windows(rows[clip].to(device), start.to(device))
-        return {"waveform": waveform, "clip": clip.to(device), "target": self.targets[rows].to(device)}
+        return self._read_windows({name: value.to(device) for name, value in self._index(rows).items()})
 
     def held_out(self) -> pd.DataFrame:
         """Manifest rows of the clips that the fold holds out; their index is the row number."""
@@ -106,6 +110,15 @@ class FinetuneData(ClipData):
     def training(self) -> bool:
         """Whether the trainer asks for a training batch now."""
         return bool(self.trainer and self.trainer.training)
+
+    def _index(self, rows: Tensor) -> dict[str, Tensor]:
+        """Where the windows of the clips ``rows`` lie: ``row``, ``start`` and ``clip`` int64 [W], ``target`` [B, L], on the CPU."""
+        clip, start = clip_windows(self.lengths[rows].tolist(), self.crop_samples, self.model.hop_samples)
+        return {"row": rows[clip], "start": start, "clip": clip, "target": self.targets[rows]}
+
+    def _read_windows(self, index: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.to_device(index["row"].device)
+        return {"waveform": self.windows(index["row"], index["start"]), "clip": index["clip"], "target": index["target"]}
 
     def _sampler(self, role: str, shuffle: bool) -> BatchSampler:
         trainer: Any = self.trainer

@@ -100,7 +100,6 @@ def embed_clips(model: "SimCLR", data: "PretrainData", rows: Tensor) -> Tensor:
     """Embed whole clips without augmentation: the mean over windows that cover each clip, float32 [n, D], on the CPU."""
     data.to_device(model.device)
     window = data.crop_samples
-    # At most half a window apart from each other's middle, so that no sound lies at an edge of both.
     clip, offsets = clip_windows(data.clips[rows.to(model.device)].length.tolist(), window, window)
     embeddings = []
     training = model.training

@@ -11,7 +11,8 @@ from common.encoders.base import Encoder
 from common.errors import UserError
 from common.frontends.base import FrontEnd
 from common.training.checkpoint import DescribedModule
-from common.training.optim import OptimizerName, configure, parameter_groups
+from common.training.optim import OptimizerName, configure, learning_rate, parameter_groups
+from common.training.parts import check_parts
 from pretrain.loss import contrastive_accuracy, nt_xent
 from pretrain.meters import alignment, effective_rank, embedding_std, uniformity
 from pretrain.probe import ProbeEpochs
@@ -62,9 +63,6 @@ class SimCLR(DescribedModule):
         warmup_epochs: float = 5.0,
         channels_last: bool = True,
     ) -> None:
-        if clip_s * front_end.sample_rate < front_end.min_samples:
-            shortest_s = front_end.min_samples / front_end.sample_rate
-            raise UserError(f"model.clip_s is {clip_s}, expected at least {shortest_s:.3f} s, the shortest that the front end takes.")
         for name, value in {
             "temperature": temperature,
             "lr": lr,
@@ -73,8 +71,7 @@ class SimCLR(DescribedModule):
         }.items():
             if value <= 0:
                 raise UserError(f"model.{name} is {value}, expected a number above 0.")
-        for augmentation in (waveform_augmentation, spectrogram_augmentation):
-            _refuse_other_rates(augmentation, front_end.sample_rate)
+        check_parts(front_end, encoder, clip_s, waveform_augmentation, spectrogram_augmentation)
         super().__init__()
         self.front_end = front_end
         self.encoder = encoder
@@ -94,18 +91,11 @@ class SimCLR(DescribedModule):
         self.lr = lr
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
-        self.channels_last = channels_last
         self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Embed waveforms [B, T] as they are: [B, D]."""
-        return self.encode(self.front_end(waveform))
-
-    def encode(self, spectrogram: Tensor) -> Tensor:
-        """Embed spectrograms [B, 1, F, N]: [B, D]."""
-        if self.channels_last:
-            spectrogram = spectrogram.contiguous(memory_format=torch.channels_last)
-        return self.encoder(spectrogram)
+        return self.encoder(self.front_end(waveform))
 
     def views(self, crops: Tensor) -> Tensor:
         """Make the two views of each clip: crops [V, B, T], V = 1 or 2, to spectrograms [2B, 1, F, N], first views first."""
@@ -119,24 +109,29 @@ class SimCLR(DescribedModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         # One forward of both views, so that batch norm cannot tell them apart.
-        z1, z2 = self.projection_head(self.encode(self.views(batch["crops"]))).chunk(2)
+        z1, z2 = self.projection_head(self.encoder(self.views(batch["crops"]))).chunk(2)
         z1, z2, recording = self._joined(z1), self._joined(z2), self._joined(batch["recording"])
         same = self._same(recording)
         loss = nt_xent(z1, z2, self.temperature, same)
-        self._refuse_not_finite(loss)
+        # Once per epoch: looking at a number makes the host wait for the accelerator, and a diverged model stays diverged.
+        if self.trainer.is_last_batch:
+            self._refuse_not_finite(loss)
         size = len(batch["recording"])
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=size)
-        self.log("train/loss_step", loss, prog_bar=True, batch_size=size)
+        # Not train/loss_step on the progress bar, which would look at it at every step.
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        self.log("train/loss_step", loss, batch_size=size)
         self.log("train/accuracy", contrastive_accuracy(z1.detach(), z2.detach(), same), on_step=False, on_epoch=True, batch_size=size)
-        self.log("train/lr", self._learning_rate(), batch_size=size)
+        self.log("train/lr", learning_rate(self.trainer), batch_size=size)
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        embeddings = self.encode(self.views(batch["crops"]))
+        embeddings = self.encoder(self.views(batch["crops"]))
         z1, z2 = self.projection_head(embeddings).chunk(2)
         same = self._same(batch["recording"])
         size = len(z1)
-        self.log("val/loss", nt_xent(z1, z2, self.temperature, same), prog_bar=True, batch_size=size)
+        loss = nt_xent(z1, z2, self.temperature, same)
+        self._refuse_not_finite(loss)
+        self.log("val/loss", loss, prog_bar=True, batch_size=size)
         self.log("val/accuracy", contrastive_accuracy(z1, z2, same), batch_size=size)
         self._validated.append((embeddings[:size].float().cpu(), z1.float().cpu(), z2.float().cpu()))
 
@@ -153,12 +148,9 @@ class SimCLR(DescribedModule):
         return [ProbeEpochs()]
 
     def configure_optimizers(self) -> Any:
-        total_steps = self.trainer.estimated_stepping_batches
-        if total_steps == float("inf"):
-            raise UserError("The learning rate falls to 0 at the end of the run, so the run needs one: set trainer.max_epochs.")
         layers = [[parameter for parameter in self.parameters() if parameter.requires_grad]]
         groups = parameter_groups(layers, self.lr, self.weight_decay)
-        return configure(self.optimizer, groups, self.warmup_epochs, self.trainer.max_epochs or 1, int(total_steps))
+        return configure(self.trainer, self.optimizer, groups, self.warmup_epochs)
 
     def _joined(self, local: Tensor) -> Tensor:
         """``local`` [B, ...] of all W processes, [W B, ...], with gradients.
@@ -176,22 +168,9 @@ class SimCLR(DescribedModule):
     def _same(self, recording: Tensor) -> Tensor | None:
         return recording.unsqueeze(0) == recording.unsqueeze(1) if self.mask_same_recording else None
 
-    def _learning_rate(self) -> float:
-        return self.trainer.optimizers[0].param_groups[-1]["lr"]
-
     def _refuse_not_finite(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
             raise UserError(
                 f"The loss became {loss.item()} in epoch {self.current_epoch}, step {self.global_step}: lower model.lr ({self.lr}) or "
                 "lengthen model.warmup_epochs, and check the recordings with 'python -m common audit'."
-            )
-
-
-def _refuse_other_rates(augmentation: Augmentation | None, sample_rate: int) -> None:
-    for part in augmentation.modules() if augmentation is not None else ():
-        rate = getattr(part, "sample_rate", sample_rate)
-        if rate != sample_rate:
-            raise UserError(
-                f"The augmentation {type(part).__name__} is set to {rate} Hz but the front end takes {sample_rate} Hz: "
-                "set its sample_rate to the front end's."
             )

@@ -4,8 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import pytorch_lightning as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from common.errors import UserError
 
 OptimizerName = Literal["adamw", "lars", "sgd"]
 
@@ -36,10 +39,13 @@ def parameter_groups(
     return groups
 
 
-def make_optimizer(name: OptimizerName, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """The optimiser ``name`` over ``groups``: AdamW (Loshchilov and Hutter 2019), SGD with momentum, or LARS (You et al. 2017)."""
+def make_optimizer(name: OptimizerName, groups: list[dict[str, Any]], fused: bool = True) -> torch.optim.Optimizer:
+    """The optimiser ``name`` over ``groups``: AdamW (Loshchilov and Hutter 2019), SGD with momentum, or LARS (You et al. 2017).
+
+    ``fused`` makes one kernel of AdamW's step, which is faster.
+    """
     if name == "adamw":
-        return torch.optim.AdamW(groups, fused=True)
+        return torch.optim.AdamW(groups, fused=fused)
     if name == "sgd":
         return torch.optim.SGD(groups, momentum=0.9, nesterov=True)
     from timm.optim import Lars
@@ -59,22 +65,30 @@ def warmup_cosine(optimizer: torch.optim.Optimizer, warmup_steps: int, total_ste
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def configure(
-    name: OptimizerName,
-    groups: list[dict[str, Any]],
-    warmup_epochs: float,
-    max_epochs: int,
-    total_steps: int,
-) -> dict[str, Any]:
+def configure(trainer: pl.Trainer, name: OptimizerName, groups: list[dict[str, Any]], warmup_epochs: float) -> dict[str, Any]:
     """What ``LightningModule.configure_optimizers`` returns: the optimiser and its schedule by step.
 
     Args:
+        trainer: knows the length of the run and its precision.
         name: which optimiser.
         groups: see `parameter_groups`.
         warmup_epochs: length of the warm-up, epochs.
-        max_epochs: length of the run, epochs.
-        total_steps: length of the run, optimiser steps (``trainer.estimated_stepping_batches``).
+
+    Raises:
+        UserError: the run has no end.
     """
-    optimizer = make_optimizer(name, groups)
-    warmup_steps = round(total_steps * min(1.0, warmup_epochs / max(1, max_epochs)))
+    if trainer.estimated_stepping_batches == float("inf"):
+        raise UserError("The learning rate falls to 0 at the end of the run, so the run needs one: set trainer.max_epochs.")
+    total_steps = int(trainer.estimated_stepping_batches)
+    # A fused step unscales float16's gradients by itself, too late to clip them.
+    optimizer = make_optimizer(name, groups, fused=trainer.precision != "16-mixed")
+    warmup_steps = round(total_steps * min(1.0, warmup_epochs / max(1, trainer.max_epochs or 1)))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": warmup_cosine(optimizer, warmup_steps, total_steps), "interval": "step"}}
+
+
+def learning_rate(trainer: pl.Trainer) -> Tensor:
+    """Learning rate of the last parameter group now, a scalar on the CPU.
+
+    A tensor, since Lightning copies a logged number to the accelerator at every step, and waits for it.
+    """
+    return torch.tensor(trainer.optimizers[0].param_groups[-1]["lr"])

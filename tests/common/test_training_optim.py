@@ -1,11 +1,14 @@
 """Parameter groups, optimisers and the schedule do what their arguments say."""
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from common.errors import UserError
 from common.training.optim import OptimizerName, configure, make_optimizer, parameter_groups, warmup_cosine
 
 
@@ -54,9 +57,28 @@ def test_the_rate_climbs_a_line_and_falls_down_a_cosine_to_zero() -> None:
     assert rates[4:] == pytest.approx([1 + math.cos(math.pi * step / 10) for step in range(11)], abs=1e-12)
 
 
+def trainer_of(max_epochs: int, steps: float, precision: str = "32-true") -> Any:
+    return SimpleNamespace(max_epochs=max_epochs, estimated_stepping_batches=steps, precision=precision)
+
+
+def groups() -> list[dict[str, Any]]:
+    return parameter_groups([[nn.Parameter(torch.zeros(1, 1))]], 1.0, 0.0)
+
+
 @pytest.mark.parametrize(("warmup_epochs", "steps"), [(0.0, 0), (2.0, 20), (0.5, 5), (100.0, 50)])
 def test_warmup_is_counted_in_epochs(warmup_epochs: float, steps: int) -> None:
-    groups = parameter_groups([[nn.Parameter(torch.zeros(1, 1))]], 1.0, 0.0)
-    made = configure("adamw", groups, warmup_epochs, max_epochs=5, total_steps=50)
+    made = configure(trainer_of(5, 50), "adamw", groups(), warmup_epochs)
     assert made["lr_scheduler"]["interval"] == "step"
     assert made["optimizer"].param_groups[0]["lr"] == pytest.approx(1 / (steps + 1))
+
+
+def test_a_run_without_an_end_is_refused() -> None:
+    with pytest.raises(UserError, match=r"set trainer\.max_epochs"):
+        configure(trainer_of(-1, float("inf")), "adamw", groups(), 1.0)
+
+
+@pytest.mark.parametrize(("precision", "unscales"), [("32-true", True), ("bf16-mixed", True), ("16-mixed", False)])
+def test_gradients_can_be_clipped_in_every_precision(precision: str, unscales: bool) -> None:
+    # Lightning refuses to clip for an optimiser that unscales float16's gradients by itself.
+    optimizer = configure(trainer_of(2, 10, precision), "adamw", groups(), 1.0)["optimizer"]
+    assert getattr(optimizer, "_step_supports_amp_scaling", False) is unscales

@@ -9,7 +9,7 @@ import torch
 
 from common.augment import ColouredNoise
 from common.encoder_file import save_encoder
-from common.encoders.cnn import Cnn2d
+from common.encoders.cnn import Cnn1d, Cnn2d
 from common.errors import UserError
 from common.frontends.log_mel import LogMel
 from common.training.checkpoint import open_module
@@ -159,13 +159,15 @@ def test_an_encoder_file_that_disagrees_with_the_config_is_refused(tmp_path: Pat
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"clip_s": 0.01}, "40 samples at 4000 Hz"),
+        ({"clip_s": 0.01}, "model.clip_s is 0.01, expected at least 0.032 s"),
         ({"hop_s": 1.0}, "hop_s"),
         ({"layer_decay": 1.5}, "layer_decay is 1.5"),
         ({"lr": 0.0}, "lr is 0"),
-        ({"waveform_augmentation": ColouredNoise(sample_rate=8000)}, "ColouredNoise for 8000 Hz"),
+        ({"waveform_augmentation": ColouredNoise(sample_rate=8000)}, "ColouredNoise is set to 8000 Hz but the front end takes 4000 Hz"),
+        ({"encoder": Cnn1d(num_bins=64)}, "Cnn1d does not take the front end's spectrograms of 16 bins and 32 frames: .* set num_bins"),
+        ({"encoder": Cnn2d(channels=[2] * 7)}, "Cnn2d does not take the front end's spectrograms"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, UserError), match=said):
         classifier(**settings)

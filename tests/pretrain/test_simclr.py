@@ -81,7 +81,7 @@ def test_front_end_stays_in_float32_under_autocast() -> None:
     crops = torch.randn(2, 3, 2000)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         autocast = model.views(crops)
-        embedded = model.encode(autocast)
+        embedded = model.encoder(autocast)
     assert torch.equal(autocast, model.views(crops))
     assert embedded.dtype == torch.bfloat16
 
@@ -193,5 +193,5 @@ def test_a_loss_that_is_not_finite_stops_training() -> None:
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
     )
-    with pytest.raises(UserError, match=r"The loss became nan in epoch 0, step 0: lower model\.lr"):
+    with pytest.raises(UserError, match=r"The loss became nan in epoch 0, step 1: lower model\.lr"):
         trainer.fit(model, DataLoader(Rows(), batch_size=None))
