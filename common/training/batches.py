@@ -18,7 +18,7 @@ def global_seed() -> int:
 
 
 class BatchSampler(Sampler[dict[str, Tensor]]):
-    """Yields one dictionary per batch: ``row`` int64 [B], ``draw`` float64 [B, V], uniform in [0, 1), for the crops' positions.
+    """Yields one dictionary per batch: ``row`` int64 [B], ``draw`` float32 [B, V], uniform in [0, 1], for the crops' positions.
 
     Args:
         num_clips: number of clips to choose from, n.
@@ -29,7 +29,6 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
         seed: of the order and the draws.
         rank: this process; it takes every ``world_size``-th clip.
         world_size: number of processes.
-        weights: float64 [n], relative chance of each row; rows are then drawn with replacement.
     """
 
     def __init__(
@@ -41,7 +40,6 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        weights: Tensor | None = None,
     ) -> None:
         self.num_clips = num_clips
         self.batch_size = batch_size
@@ -50,7 +48,6 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self.weights = weights
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -66,13 +63,9 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         epoch = self.epoch if self.shuffle else 0
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        if self.weights is not None:
-            order = torch.multinomial(self.weights, self.num_clips, replacement=True, generator=generator)
-        elif self.shuffle:
-            order = torch.randperm(self.num_clips, generator=generator)
-        else:
-            order = torch.arange(self.num_clips)
-        draws = torch.rand(self.num_clips, self.views, generator=generator, dtype=torch.float64)
+        order = torch.randperm(self.num_clips, generator=generator) if self.shuffle else torch.arange(self.num_clips)
+        # Handed on in single precision: not every accelerator has double.
+        draws = torch.rand(self.num_clips, self.views, generator=generator, dtype=torch.float64).float()
         own, own_draws = order[self.rank :: self.world_size], draws[self.rank :: self.world_size]
         if self.shuffle:
             own = own[: self.num_clips // self.world_size]
@@ -98,8 +91,8 @@ def crop_offsets(lengths: Tensor, draws: Tensor, num_samples: int) -> Tensor:
 
     Args:
         lengths: samples that each clip has, int64 [B].
-        draws: uniform in [0, 1), [B] (or [B, 1] against [B, V] draws by broadcasting).
+        draws: uniform in [0, 1], [B].
         num_samples: samples of a crop. Clips no longer than that start at 0 and are filled.
     """
     room = (lengths - num_samples).clamp(min=0) + 1
-    return (draws.to(torch.float64) * room).to(torch.int64)
+    return (draws * room).to(torch.int64).minimum(room - 1)

@@ -85,7 +85,7 @@ class ClipData(pl.LightningDataModule):
         self.clips = self.clips.to(device)
 
     def random_crops(self, rows: Tensor, draws: Tensor) -> Tensor:
-        """Waveforms [B, T] of one crop per row of ``rows`` int64 [B], placed by ``draws`` [B], uniform in [0, 1)."""
+        """Waveforms [B, T] of one crop per row of ``rows`` int64 [B], placed by ``draws`` [B], uniform in [0, 1]."""
         clips = self.clips[rows]
         return self._read(clips, crop_offsets(clips.length, draws, self.crop_samples))
 
