@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from common.files import write_csv, write_json
+from common.frontends.base import exact_float32
 from common.training.checkpoint import open_module
 from common.training.metrics_csv import read_metrics
 from common.training.run_folder import BEST
@@ -49,7 +50,7 @@ def finish(trainer: pl.Trainer, module: Classifier, data: FinetuneData, folder: 
 def predict_held_out(model: Classifier, data: FinetuneData) -> pd.DataFrame:
     """Predict the clips that the fold holds out.
 
-    In float32 whatever training used, so that the figures are those of the exported file.
+    In float32 whatever training used, TF32 left out, so that the figures are those of the exported file.
 
     Returns:
         One row per clip: clip_id, recording, patient, device, site, quality, fold, and per label target_<label> (1, 0 or empty)
@@ -59,7 +60,7 @@ def predict_held_out(model: Classifier, data: FinetuneData) -> pd.DataFrame:
     rows = torch.from_numpy(table.index.to_numpy(np.int64, copy=True))
     model.eval()
     parts = []
-    with torch.inference_mode():
+    with torch.inference_mode(), exact_float32(model.device.type):
         for some in rows.split(data.batch_size):
             batch = data.whole_clips(some, model.device)
             parts.append(model.clip_probabilities(batch["waveform"], batch["clip"], len(some))[0].cpu())

@@ -1,15 +1,13 @@
 """Checkpoints that open alone: the module's own description travels with its weights, and no pickled code."""
 
-import pickle
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from common.described import Described, build
-from common.encoders.base import load_weights
+from common.encoders.base import load_weights, open_weights
 from common.errors import UserError
 
 # Stands for the run folder in checkpoints.
@@ -62,9 +60,9 @@ def open_module(path: str | Path, base: type[M]) -> M:
     if not path.is_file():
         raise UserError(f"No checkpoint at {path}: check the path, or train first.")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = open_weights(path)
         description, state = checkpoint["module"], checkpoint["state_dict"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+    except (UserError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is not a checkpoint of this project: expected one that training wrote (best.ckpt or last.ckpt)."
         ) from error
