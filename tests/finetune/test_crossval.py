@@ -27,13 +27,6 @@ def arguments(made: Path, out: Path, *more: str) -> list[str]:
     return ["crossval", "-c", str(made / "tiny.yaml"), *data, "--out", str(out), *more]
 
 
-@pytest.fixture(scope="module")
-def run(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """An undisturbed run and its figures."""
-    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
-    return folder, main(arguments(made, folder))
-
-
 def refusal(capsys: pytest.CaptureFixture[str], args: list[str], code: int = 1) -> str:
     """The one sentence by which ``args`` are refused."""
     capsys.readouterr()
@@ -46,8 +39,8 @@ def refusal(capsys: pytest.CaptureFixture[str], args: list[str], code: int = 1) 
     return captured.err
 
 
-def test_every_clip_is_predicted_once_by_the_fold_that_holds_it_out(made: Path, run: tuple[Path, dict[str, Any]]) -> None:
-    folder, figures = run
+def test_every_clip_is_predicted_once_by_the_fold_that_holds_it_out(made: Path, finished_run: tuple[Path, dict[str, Any]]) -> None:
+    folder, figures = finished_run
     manifest = read_manifest(made / "manifest.csv", LABELS)
     folds = pd.read_csv(made / "folds.csv")
     predictions = pd.read_csv(folder / "oof.csv", keep_default_na=False, na_values={f"target_{label}": "" for label in LABELS})
@@ -63,8 +56,8 @@ def test_every_clip_is_predicted_once_by_the_fold_that_holds_it_out(made: Path, 
     assert figures["folds"] == 3 and figures["oof"] == str(folder / "oof.csv")
 
 
-def test_the_run_folder_says_what_was_done(made: Path, run: tuple[Path, dict[str, Any]]) -> None:
-    folder, _ = run
+def test_the_run_folder_says_what_was_done(made: Path, finished_run: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = finished_run
     record = json.loads((folder / "run.json").read_text())
     assert record["format"] == "auscult.run/1"
     assert record["encoder"] == {"source": "none", "transductive": False, "file": None, "sha256": []}
@@ -81,16 +74,18 @@ def test_the_run_folder_says_what_was_done(made: Path, run: tuple[Path, dict[str
     assert sum((folder / f"fold-{fold}" / "finished.json").is_file() for fold in range(3)) == 3
 
 
-def test_a_finished_run_is_not_run_again(made: Path, run: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
-    folder, figures = run
+def test_a_finished_run_is_not_run_again(made: Path, finished_run: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, figures = finished_run
     before = (folder / "fold-1" / "best.ckpt").stat().st_mtime_ns
     assert main(arguments(made, folder)) == figures
     assert "nothing to do" in capsys.readouterr().err
     assert (folder / "fold-1" / "best.ckpt").stat().st_mtime_ns == before
 
 
-def test_other_settings_or_other_data_do_not_mix(made: Path, run: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: Any) -> None:
-    folder, _ = run
+def test_other_settings_or_other_data_do_not_mix(
+    made: Path, finished_run: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: Any
+) -> None:
+    folder, _ = finished_run
     assert "model.lr=0.02, not 0.5" in refusal(capsys, arguments(made, folder, "--model.lr", "0.5"))
     changed = pd.read_csv(made / "manifest.csv", dtype=str, keep_default_na=False)
     changed.loc[0, "wheeze"] = "0" if changed.loc[0, "wheeze"] == "1" else "1"
@@ -102,8 +97,8 @@ def test_other_settings_or_other_data_do_not_mix(made: Path, run: tuple[Path, di
         (made / "manifest.csv").write_text(original)
 
 
-def test_a_killed_run_ends_as_if_undisturbed(made: Path, run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    undisturbed, figures = run
+def test_a_killed_run_ends_as_if_undisturbed(made: Path, finished_run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    undisturbed, figures = finished_run
     folder = tmp_path / "killed"
     process = subprocess.Popen(
         [sys.executable, "-m", "finetune", *arguments(made, folder)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=os.environ
@@ -125,8 +120,8 @@ def test_a_killed_run_ends_as_if_undisturbed(made: Path, run: tuple[Path, dict[s
         )
 
 
-def test_a_fold_killed_before_its_results_does_not_train_on(made: Path, run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    undisturbed, _ = run
+def test_a_fold_killed_before_its_results_does_not_train_on(made: Path, finished_run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    undisturbed, _ = finished_run
     folder = tmp_path / "copy"
     shutil.copytree(undisturbed, folder)
     stopped_early = [fold for fold in range(3) if epochs(folder, fold) < 5]
