@@ -39,9 +39,14 @@ def folds(args: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"{taken} is what 'pretrain folds' sets for each fold: leave it out, or use 'pretrain fit'.")
     numbers = sorted(set(read_folds(options.folds)["fold"]))
     figures = []
-    for place, number in enumerate(numbers, start=1):
-        say(f"Fold {number} ({place} of {len(numbers)})")
-        figures.append(fit([*rest, *_fold_options(options.folds, int(number), options.out)]))
+    try:
+        for place, number in enumerate(numbers, start=1):
+            say(f"Fold {number} ({place} of {len(numbers)})")
+            figures.append(fit([*rest, *_fold_options(options.folds, int(number), options.out)]))
+    finally:
+        # A mistake that shows in the first fold leaves nothing behind.
+        if options.out.is_dir() and not any(options.out.iterdir()):
+            options.out.rmdir()
     return {
         "folder": str(options.out),
         "folds": len(numbers),
