@@ -7,6 +7,7 @@ printed as one JSON object in the last line of standard output. Everything else 
 import importlib
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +58,8 @@ def run(prog: str, commands: Commands, args: Sequence[str] | None = None) -> Any
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on.", file=sys.stderr)
         raise SystemExit(130) from None
-    if isinstance(figures, dict):
+    # Of several processes that train together, the first speaks.
+    if isinstance(figures, dict) and os.environ.get("LOCAL_RANK", "0") == "0":
         print(json.dumps(figures, allow_nan=False), flush=True)
     return figures
 
@@ -106,7 +108,7 @@ def refuse_arguments(prog: str, error: Exception) -> None:
 def _call_typed(prog: str, function: Callable[..., Any], args: list[str]) -> Any:
     import jsonargparse
 
-    parser = jsonargparse.ArgumentParser(prog=prog, description=_first_paragraph(function), exit_on_error=False)
+    parser = jsonargparse.ArgumentParser(prog=prog, description=_first_paragraph(function), exit_on_error=False, allow_abbrev=False)
     parser.add_function_arguments(function, as_group=False, fail_untyped=True)
     types = get_type_hints(function)
     for action in parser._actions:

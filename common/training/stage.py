@@ -4,6 +4,7 @@ Both stages are a `Stage`: LightningCLI on jsonargparse, so that the typed const
 schema of the config files.
 """
 
+import gc
 import json
 import logging
 import warnings
@@ -23,6 +24,7 @@ from common import cli as command_line
 from common.errors import UserError
 from common.files import write_json
 from common.progress import say
+from common.training.allocator import keep_freed_memory
 from common.training.checkpoint import FolderCheckpoint
 from common.training.metrics_csv import MetricsCsv
 from common.training.run_folder import BEST, CONFIG, FINISHED, LAST, abandon, claim, finished
@@ -62,10 +64,12 @@ class Stage:
             UserError: the run folder holds another run, or training cannot start on this data or these settings.
             SystemExit: the arguments are wrong (2), or only help was asked for (0).
         """
+        _free_accelerator()
         command = self._command(args)
         if command.finished is not None:
             say(f"{command.folder} holds this run, finished: nothing to do.")
             return command.finished
+        keep_freed_memory()
         trainer, folder = command.trainer, command.folder
         checkpoint, step = folder / LAST, 0
         if checkpoint.is_file():
@@ -79,6 +83,12 @@ class Stage:
         except (UserError, MisconfigurationException) as error:
             abandon(folder)
             raise error if isinstance(error, UserError) else UserError(f"Training cannot start: {_sentence(error)}") from error
+        except torch.OutOfMemoryError as error:
+            abandon(folder)
+            raise UserError(
+                f"The accelerator's memory is too small for data.batch_size {command.datamodule.batch_size}: take a smaller one, "
+                "or set data.on_device to never."
+            ) from error
         if trainer.is_global_zero:
             write_json(folder / FINISHED, figures)
         return figures
@@ -116,6 +126,13 @@ def training_time_s(trainer: pl.Trainer) -> float:
     return next(each.time_elapsed("train") for each in callbacks if isinstance(each, Timer))
 
 
+def _free_accelerator() -> None:
+    """Give back what an earlier run of this process (the last fold) kept, or the waveforms of the next one seem not to fit."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 class _StageCommand(LightningCLI):
     """LightningCLI that knows run folders."""
 
@@ -136,7 +153,7 @@ class _StageCommand(LightningCLI):
                 **stage.trainer_defaults,
             },
             seed_everything_default=0,
-            parser_kwargs={"prog": stage.prog, "description": _first_line(stage.module), "exit_on_error": False},
+            parser_kwargs={"prog": stage.prog, "description": _first_line(stage.module), "exit_on_error": False, "allow_abbrev": False},
             args=args,
             run=False,
             auto_configure_optimizers=False,
@@ -168,6 +185,7 @@ class _StageCommand(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         config = self.config_init["trainer"]
+        _refuse_half_weights(config.get("precision"))
         plain = yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
         self.metrics_csv = MetricsCsv(self.folder / "metrics.csv")
         loggers: list[Any] = [self.metrics_csv]
@@ -194,6 +212,14 @@ class _StageCommand(LightningCLI):
         return [best, last]
 
 
+def _refuse_half_weights(precision: Any) -> None:
+    """Refuse a precision in which the weights themselves, the front end's filters among them, are not float32."""
+    if precision not in (None, 32, "32", "32-true", "16-mixed", "bf16-mixed"):
+        raise UserError(
+            f"trainer.precision is {precision!r}, expected 32-true, bf16-mixed or 16-mixed: the front end needs float32 weights."
+        )
+
+
 def _first_line(module: type) -> str:
     return (module.__doc__ or "").strip().partition("\n")[0]
 
@@ -212,6 +238,7 @@ def _silence_known_remarks() -> None:
         ".*is smaller than the logging interval.*",
         ".*module\\(s\\) in eval mode at the start of training.*",
         ".*LeafSpec.*",
+        ".*have no `val_dataloader`.*",
     ):
         warnings.filterwarnings("ignore", message=message)
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):

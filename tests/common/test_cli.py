@@ -64,6 +64,7 @@ def test_figures_are_one_json_object_in_the_last_line(capsys: pytest.CaptureFixt
     [
         (["add", "--numbers", "1", "--wrong", "2"], 2, "--wrong"),
         (["add", "--numbers", "one"], 2, "one"),
+        (["add", "--numb", "1"], 2, "--numb"),
         (["add"], 2, "expected --numbers too"),
         (["add", "--numbers", "1", "--start-value", "x"], 2, "--start_value: Expected int. Got value: x"),
         (["bogus"], 2, "bogus"),
