@@ -21,6 +21,8 @@ from finetune.__main__ import main
 
 LABELS = ("normal", "wheeze", "crackle")
 
+Run = tuple[Path, dict[str, Any]]
+
 
 def arguments(made: Path, out: Path, *more: str) -> list[str]:
     data = ["--data.manifest", str(made / "manifest.csv"), "--data.folds", str(made / "folds.csv")]
@@ -39,7 +41,7 @@ def refusal(capsys: pytest.CaptureFixture[str], args: list[str], code: int = 1) 
     return captured.err
 
 
-def test_every_clip_is_predicted_once_by_the_fold_that_holds_it_out(made: Path, finished_run: tuple[Path, dict[str, Any]]) -> None:
+def test_every_clip_is_predicted_once_by_the_fold_that_holds_it_out(made: Path, finished_run: Run) -> None:
     folder, figures = finished_run
     manifest = read_manifest(made / "manifest.csv", LABELS)
     folds = pd.read_csv(made / "folds.csv")
@@ -56,7 +58,7 @@ def test_every_clip_is_predicted_once_by_the_fold_that_holds_it_out(made: Path, 
     assert figures["folds"] == 3 and figures["oof"] == str(folder / "oof.csv")
 
 
-def test_the_run_folder_says_what_was_done(made: Path, finished_run: tuple[Path, dict[str, Any]]) -> None:
+def test_the_run_folder_says_what_was_done(made: Path, finished_run: Run) -> None:
     folder, _ = finished_run
     record = json.loads((folder / "run.json").read_text())
     assert record["format"] == "auscult.run/1"
@@ -74,7 +76,7 @@ def test_the_run_folder_says_what_was_done(made: Path, finished_run: tuple[Path,
     assert sum((folder / f"fold-{fold}" / "finished.json").is_file() for fold in range(3)) == 3
 
 
-def test_a_finished_run_is_not_run_again(made: Path, finished_run: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_not_run_again(made: Path, finished_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     folder, figures = finished_run
     before = (folder / "fold-1" / "best.ckpt").stat().st_mtime_ns
     assert main(arguments(made, folder)) == figures
@@ -82,9 +84,7 @@ def test_a_finished_run_is_not_run_again(made: Path, finished_run: tuple[Path, d
     assert (folder / "fold-1" / "best.ckpt").stat().st_mtime_ns == before
 
 
-def test_other_settings_or_other_data_do_not_mix(
-    made: Path, finished_run: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: Any
-) -> None:
+def test_other_settings_or_other_data_do_not_mix(made: Path, finished_run: Run, tmp_path: Path, capsys: Any) -> None:
     folder, _ = finished_run
     assert "model.lr=0.02, not 0.5" in refusal(capsys, arguments(made, folder, "--model.lr", "0.5"))
     changed = pd.read_csv(made / "manifest.csv", dtype=str, keep_default_na=False)
@@ -97,7 +97,7 @@ def test_other_settings_or_other_data_do_not_mix(
         (made / "manifest.csv").write_text(original)
 
 
-def test_a_killed_run_ends_as_if_undisturbed(made: Path, finished_run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_killed_run_ends_as_if_undisturbed(made: Path, finished_run: Run, tmp_path: Path) -> None:
     undisturbed, figures = finished_run
     folder = tmp_path / "killed"
     process = subprocess.Popen(
@@ -120,7 +120,7 @@ def test_a_killed_run_ends_as_if_undisturbed(made: Path, finished_run: tuple[Pat
         )
 
 
-def test_a_fold_killed_before_its_results_does_not_train_on(made: Path, finished_run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_fold_killed_before_its_results_does_not_train_on(made: Path, finished_run: Run, tmp_path: Path) -> None:
     undisturbed, _ = finished_run
     folder = tmp_path / "copy"
     shutil.copytree(undisturbed, folder)
@@ -187,6 +187,10 @@ def test_mistakes_end_in_one_sentence_and_leave_nothing(made: Path, tmp_path: Pa
     for options, code, said in (
         (("--model.learning_rate", "1"), 2, "learning_rate"),
         (("--model.lr", "fast"), 2, "model.lr"),
+        (("--trainer.max_epoch", "3"), 2, "max_epoch"),
+        (("--trainer.max_epochs", "-1"), 1, "set trainer.max_epochs"),
+        (("--trainer.precision", "bf16-true"), 1, "trainer.precision is 'bf16-true'"),
+        (("--model.encoder", "common.encoders.Cnn1d"), 1, "set num_bins to the front end's"),
         (("--encode", "x"), 2, "encode"),
         (("--encoder",), 2, "--encoder"),
         (("--model.layer_decay", "2"), 1, "layer_decay is 2"),
@@ -202,6 +206,23 @@ def test_mistakes_end_in_one_sentence_and_leave_nothing(made: Path, tmp_path: Pa
         assert said in err, (options, err)
         assert len([line for line in err.splitlines() if line.startswith("error:")]) == 1, err
         assert not out.exists(), options
+
+
+def test_a_fold_does_not_go_on_with_other_roles(made: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folds = pd.read_csv(made / "folds.csv")
+    folds.to_csv(tmp_path / "folds.csv", index=False)
+    options = ("--data.folds", str(tmp_path / "folds.csv"), "--trainer.max_epochs", "1")
+    args = ["fit", *arguments(made, tmp_path / "run", *options)[1:]]
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("finetune.fit.predict_held_out", killed)
+        refusal(capsys, args, 130)
+    folds["role_0"] = folds["role_0"].replace({"train": "validation", "validation": "train"})
+    folds.to_csv(tmp_path / "folds.csv", index=False)
+    assert "changed since this run began" in refusal(capsys, args)
 
 
 def test_a_fold_that_does_not_exist_is_refused(made: Path, tmp_path: Path, capsys: Any) -> None:

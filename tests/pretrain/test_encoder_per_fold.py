@@ -52,6 +52,7 @@ def test_each_fold_has_an_encoder_that_saw_none_of_its_patients(made: Path, tmp_
         (["--data.exclude_fold=1"], 1, "--data.exclude_fold is what 'pretrain folds' sets for each fold"),
         (["--folds", "none.csv"], 1, "No table at none.csv"),
         (["--model.temprature", "1"], 2, "--model.temprature"),
+        (["--data.manifest", "none.csv"], 1, "No table at none.csv"),
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_nothing(
@@ -61,7 +62,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
         main(arguments(made, tmp_path / "encoders", *further))
     assert exit.value.code == code
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
-    assert not (tmp_path / "encoders" / "fold-0").exists()
+    assert not (tmp_path / "encoders").exists()
 
 
 def test_help_says_what_may_be_seen(capsys: pytest.CaptureFixture[str]) -> None:
