@@ -161,7 +161,7 @@ class Classifier(DescribedModule):
             if self.spectrogram_augmentation is not None:
                 spectrogram = self.spectrogram_augmentation(spectrogram)
         loss = self.task.loss(self.classify(spectrogram), batch["target"])
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(waveform))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(waveform), sync_dist=True)
         self.log("train/loss_step", loss)
         self.log("train/lr", learning_rate(self.trainer))
         return loss

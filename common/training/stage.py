@@ -238,6 +238,9 @@ def _silence_known_remarks() -> None:
         ".*is smaller than the logging interval.*",
         ".*module\\(s\\) in eval mode at the start of training.*",
         ".*LeafSpec.*",
+        ".*across ranks is zero.*",
+        # What is not synchronised is computed alike in all processes.
+        ".*sync_dist=True.*",
         ".*have no `val_dataloader`.*",
     ):
         warnings.filterwarnings("ignore", message=message)
