@@ -231,8 +231,11 @@ def test_a_fold_that_does_not_exist_is_refused(made: Path, tmp_path: Path, capsy
     assert not (tmp_path / "run").exists()
 
 
-def test_the_shipped_config_trains_for_a_step(made: Path, tmp_path: Path) -> None:
-    config = Path(__file__).resolve().parents[2] / "configs" / "finetune.yaml"
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("finetune*.yaml"))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_config_trains_for_a_step(config: Path, made: Path, tmp_path: Path) -> None:
     small = [
         "--trainer.max_epochs=1",
         "--trainer.limit_train_batches=1",
