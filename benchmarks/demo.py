@@ -18,7 +18,9 @@ from common.progress import say
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_FOLDS = 3
-# Less than the configs say: a demo shows the way, in minutes, on 144 clips of 5 s.
+# Many patients with few clips each: a network learns what patients share only from many of them.
+PATIENTS, CLIPS_PER_PATIENT = 60, 4
+# Less than the configs say: a demo shows the way, in minutes.
 CLIP_S, BATCH_SIZE, PRETRAIN_EPOCHS, FINETUNE_EPOCHS = 4.0, 16, 10, 30
 
 
@@ -50,7 +52,7 @@ def demo(data: Path | None, out: Path) -> dict[str, Any]:
     if data is None:
         data = out / "recordings"
         if not (data / "train.csv").is_file():
-            _call("common", "synthetic", "--out", data)
+            _call("common", "synthetic", "--out", data, "--patients", PATIENTS, "--clips-per-patient", CLIPS_PER_PATIENT)
     manifest, audited = out / "manifest.csv", out / "audit"
     _call("common", "manifest", "takehome", "--root", data, "--out", manifest)
     audit = _call("common", "audit", "--manifest", manifest, "--out", audited)
@@ -102,7 +104,8 @@ def _explain(out: Path, audit: dict[str, Any], report: dict[str, Any], model: Pa
     shown = [name for name in table if name in ("fold", "patients", "annotated_clips", "macro_auroc") or name.startswith("auroc_")]
     prediction = pd.read_csv(out / "prediction.csv").iloc[0]
     answers = ", ".join(f"{name.removeprefix('prob_')} {prediction[name]:.2f}" for name in prediction.index if name.startswith("prob_"))
-    print(table[shown].to_string(index=False, float_format="%.3f", na_rep="-"))
+    cells = table[shown].astype(object).where(table[shown].notna(), "-")
+    print(cells.to_string(index=False, float_format="%.3f"))
     print(f"""
 audit       {audit["page"]} ({audit["removed"]} of {audit["clips"]} clips removed)
 report      {report["report"]}
