@@ -105,7 +105,7 @@ def _explain(out: Path, audit: dict[str, Any], report: dict[str, Any], model: Pa
     prediction = pd.read_csv(out / "prediction.csv").iloc[0]
     answers = ", ".join(f"{name.removeprefix('prob_')} {prediction[name]:.2f}" for name in prediction.index if name.startswith("prob_"))
     cells = table[shown].astype(object).where(table[shown].notna(), "-")
-    print(cells.to_string(index=False, float_format="%.3f"))
+    print(cells.to_string(index=False, float_format="{:.3f}".format))
     print(f"""
 audit       {audit["page"]} ({audit["removed"]} of {audit["clips"]} clips removed)
 report      {report["report"]}
