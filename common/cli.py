@@ -16,6 +16,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from common.errors import UserError
 
+# Characters of a parser's complaint.
+LONGEST_SENTENCE = 600
+
 
 @dataclass(frozen=True)
 class Command:
@@ -158,7 +161,9 @@ def _one_sentence(error: Exception) -> str:
     # jsonargparse writes types as Python prints them, and options without the dashes by which they are given.
     sentence = re.sub(r"a <class '(\w+)'>", r"\1", " ".join(lines)).replace("a typing.Literal", "one of ")
     sentence = re.sub(r"^the following arguments are required: (.*)", lambda found: _required(found[1]), sentence)
-    return re.sub(r'^Parser key "([\w.]+)":', r"--\1:", sentence)
+    sentence = re.sub(r'^Parser key "([\w.]+)":', r"--\1:", sentence)
+    # A file that is no config is quoted whole.
+    return sentence if len(sentence) <= LONGEST_SENTENCE else f"{sentence[:LONGEST_SENTENCE]} ..."
 
 
 def _required(names: str) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -216,13 +215,13 @@ def read_folds(path: str | Path) -> pd.DataFrame:
     Raises:
         UserError: no such file or column, or a fold that is no whole number.
     """
-    table: Any = read_csv(path, dtype={"recording": str, "patient": str})
+    table = read_csv(path, text=("recording", "patient"))
     for column in ("recording", "patient", "fold"):
         if column not in table.columns:
             raise UserError(f"{path} has no column {column!r}: expected a folds.csv that 'python -m finetune folds' wrote.")
     if not pd.api.types.is_integer_dtype(table["fold"]):
         raise UserError(f"{path} has a fold that is no whole number: expected a folds.csv that 'python -m finetune folds' wrote.")
-    return table.fillna({"recording": "", "patient": ""})
+    return table
 
 
 def without(table: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:

@@ -116,6 +116,11 @@ def _fit(trainer: pl.Trainer, model: pl.LightningModule, data: pl.LightningDataM
         # Lightning makes an exit without a word of an interrupt.
         if not trainer.interrupted:
             raise
+    except RuntimeError as error:
+        # Lightning's own sentence names the metrics that there are; it comes as a bare RuntimeError.
+        if "Early stopping conditioned on metric" in str(error):
+            raise UserError(_sentence(error)) from error
+        raise
     if trainer.interrupted:
         raise KeyboardInterrupt
 
