@@ -1,6 +1,7 @@
 """Encoders: shapes, depth groups, what they refuse, and that their settings reach the network."""
 
 import math
+import warnings
 
 import pytest
 import timm
@@ -221,3 +222,12 @@ def test_weights_of_an_audio_network_fail_by_key(shared_data):
     file = shared_data / "weights" / "mn04_as_mAP_432.pt"
     with pytest.raises(UserError, match="do not fit this MobileNetV3: it lacks"):
         TimmEncoder("mobilenetv3_large_100", weights=str(file))
+
+
+@pytest.mark.parametrize("encoder", [Cnn2d(), Cnn1d(num_bins=64), TimmEncoder("resnet18")], ids=lambda encoder: type(encoder).__name__)
+def test_a_trace_names_no_device(encoder: Encoder) -> None:
+    # A tensor made in forward, by linspace say, would stay on the CPU when the exported file moves to a GPU.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(encoder.eval(), torch.randn(2, 1, 64, 100))
+    assert ": Device = prim::Constant" not in str(traced.inlined_graph)
