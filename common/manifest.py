@@ -89,12 +89,13 @@ def write_manifest(path: str | Path, table: pd.DataFrame) -> None:
             table.to_csv(temporary, index=False)
 
 
-def read_manifest(path: str | Path, labels: Sequence[str] = ()) -> pd.DataFrame:
+def read_manifest(path: str | Path, labels: Sequence[str] = (), refuse_borders: bool = True) -> pd.DataFrame:
     """Read and check a manifest.
 
     Args:
         path: CSV or Parquet file written by ``common manifest`` or ``common audit``, or made to the same columns.
         labels: label columns that must be there, each value 1, 0 or empty.
+        refuse_borders: refuse clips that start before 0 s or end before they start; the audit lists them instead.
 
     Returns:
         Table with the fixed columns (text columns as str with "" for empty, number columns as float) and ``labels`` as float
@@ -129,8 +130,10 @@ def read_manifest(path: str | Path, labels: Sequence[str] = ()) -> pd.DataFrame:
     table["recording"] = table["recording"].where(table["recording"] != "", table["clip_id"])
     _refuse_rows(path, table, table["clip_id"].duplicated(), "repeats a clip_id", "give every clip its own")
     _refuse_rows(path, table, table["clip_id"] == "", "has no clip_id", "fill it in")
-    _refuse_rows(path, table, table["end_s"] <= table["start_s"], "ends before it starts", "correct start_s and end_s (seconds)")
-    _refuse_rows(path, table, table["start_s"] < 0, "starts before 0 s", "correct start_s")
+    if refuse_borders:
+        remedy = "correct start_s and end_s (seconds), or let 'python -m common audit' leave it out"
+        _refuse_rows(path, table, table["end_s"] <= table["start_s"], "ends before it starts", remedy)
+        _refuse_rows(path, table, table["start_s"] < 0, "starts before 0 s", remedy)
     for label in labels:
         if label not in table.columns:
             raise UserError(

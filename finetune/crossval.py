@@ -8,7 +8,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def crossval(args: Sequence[str]) -> dict[str, Any]:
         SystemExit: the arguments are wrong (2), or only help was asked for (0).
     """
     own, rest = _own_options(args)
-    config = STAGE.parse(rest)
+    config = replace(STAGE, prog=PROG).parse(rest)
     plan = _plan(own, config)
     began_here = claim(plan.run, plan.config)
     figures = finished(plan.run)
@@ -174,10 +174,13 @@ def _own_options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         parser.print_help()
         print()
     try:
-        return parser.parse_known_args(list(args))
+        own, rest = parser.parse_known_args(list(args))
     except argparse.ArgumentError as error:
         refuse_arguments(PROG, error)
         raise
+    if any(arg.partition("=")[0] == "--data.fold" for arg in rest):
+        raise UserError(f"--data.fold is what {PROG} sets for each fold: leave it out, or use 'python -m finetune fit'.")
+    return own, rest
 
 
 def _plan(own: argparse.Namespace, config: dict[str, Any]) -> _Plan:

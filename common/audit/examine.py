@@ -110,6 +110,10 @@ def _unreadable(path: Path, size: int, words: str) -> tuple[str, str]:
 def _examine_clip(clip: ClipBorders, waveform: np.ndarray, rate: int) -> Observation:
     duration_s = waveform.shape[1] / rate
     seen = Observation(clip.row, sample_rate=rate, duration_s=duration_s)
+    if clip.start_s < 0 or (clip.end_s is not None and clip.end_s <= clip.start_s):
+        end = "" if clip.end_s is None else f" and ends at {clip.end_s:g} s"
+        seen.faults.append(("wrong_borders", f"the clip starts at {clip.start_s:g} s{end}"))
+        return seen
     start = round(clip.start_s * rate)
     end = waveform.shape[1] if clip.end_s is None else min(round(clip.end_s * rate), waveform.shape[1])
     if start >= end:

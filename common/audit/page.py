@@ -86,7 +86,8 @@ def _choose(clips: list[list[Finding]], most: int) -> list[list[Finding]]:
 
 def _card(findings: list[Finding], row: Any, labels: Sequence[str]) -> Card:
     path = findings[0].path
-    start_s, end_s = (0.0, None) if row is None else (row["start_s"], row["end_s"])
+    whole = row is None or any(finding.reason == "wrong_borders" for finding in findings)
+    start_s, end_s = (0.0, None) if whole else (row["start_s"], row["end_s"])
     image, duration_s, highest = "", 0.0, 0.0
     try:
         waveform, rate = read_audio(path)

@@ -32,6 +32,7 @@ REASONS: dict[str, Reason] = {
     "empty_file": Reason("error", "removed", "The file has 0 bytes."),
     "not_openable": Reason("error", "removed", "The file is not audio, or its header is broken or cut short."),
     "no_samples": Reason("error", "removed", "The file opens but holds no sample for this clip."),
+    "wrong_borders": Reason("error", "removed", "The clip is said to start before the recording or to end before it starts."),
     "truncated": Reason(
         "error",
         "removed",

@@ -60,9 +60,9 @@ def audit(
     clean = folder / "manifest.csv"
     if clean.resolve() == Path(manifest).resolve():
         raise UserError(f"The clean manifest would overwrite {manifest}: choose another --out.")
-    table = read_manifest(manifest)
+    table = read_manifest(manifest, refuse_borders=False)
     labels = [name for name in LABELS if name in table.columns] if labels is None else labels
-    table = read_manifest(manifest, labels)
+    table = read_manifest(manifest, labels, refuse_borders=False)
 
     observations = list(examine_all(_recordings(table), sample_rate, workers))
     faults = _faults(table, labels, observations)

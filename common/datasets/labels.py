@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from common.errors import UserError
+
 # Words for the labels, as tables of lung sounds write them, after lower-casing.
 KNOWN_WORDS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("normal", "none", "neither", "healthy"), frozenset({"normal"})),
@@ -40,6 +42,23 @@ def parse_labels(text: str) -> frozenset[str] | None:
         elif "_".join(words) not in MISSING:
             labels.add("_".join(words))
     return frozenset(labels) or None
+
+
+def parse_codes(text: str) -> dict[str, str]:
+    """What a table's codes stand for: "0=normal,1=wheeze,2=crackle,3=both" as code (lower case) -> words for `parse_labels`.
+
+    Raises:
+        UserError: a part is no ``code=label``, repeats a code, or names no label that is known.
+    """
+    codes: dict[str, str] = {}
+    for part in text.split(","):
+        code, equals, label = (piece.strip().casefold() for piece in part.partition("="))
+        if not code or not equals or code in codes or not all(word in KNOWN_WORDS for word in _WORD_BREAKS.split(label)):
+            raise UserError(
+                f"--codes has the part {part!r}: expected parts like 1=wheeze, each code once, with labels of {', '.join(KNOWN_WORDS)}."
+            )
+        codes[code] = label
+    return codes
 
 
 def parse_flag(text: str) -> int | None:

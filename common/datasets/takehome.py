@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from common.datasets.audio_files import AudioFiles, existing_folder, folders_with_audio
-from common.datasets.labels import KNOWN_WORDS, normal_from, parse_labels
+from common.datasets.labels import KNOWN_WORDS, MISSING, normal_from, parse_codes, parse_labels
 from common.datasets.table import ColumnMap, map_columns, parse_flag_columns
 from common.datasets.table import clips as table_clips
 from common.datasets.text_table import find_column, only_table, read_table
@@ -32,6 +32,7 @@ def manifest(
     audio: Path | None = None,
     file_column: str | None = None,
     label_column: str | None = None,
+    codes: str = "",
     labels: str = "",
     patient_column: str | None = None,
 ) -> dict[str, Any]:
@@ -48,13 +49,14 @@ def manifest(
         file_column: column with each row's file name, path or id. By default the one whose values are names of files.
         label_column: column with the names of a row's labels (``wheeze;crackle``, ``wheeze crackle``, ``both``). By default the one
             that holds only such names, where no columns are called by the labels.
+        codes: what the numbers or letters of ``label_column`` stand for, as in ``0=normal,1=wheeze,2=crackle,3=both``.
         labels: columns with 1 or 0 for a label, where their names do not tell, as in ``normal=N,wheeze=W,crackle=C``.
         patient_column: column that identifies the patient. By default one called patient, patient_id, subject or the like.
 
     Returns:
         Counts of clips, recordings, patients and of clips by label, and the manifest's path.
     """
-    return make_manifest(clips(root, table, audio, file_column, label_column, labels, patient_column), out)
+    return make_manifest(clips(root, table, audio, file_column, label_column, codes, labels, patient_column), out)
 
 
 def clips(
@@ -63,6 +65,7 @@ def clips(
     audio: Path | None = None,
     file_column: str | None = None,
     label_column: str | None = None,
+    codes: str = "",
     labels: str = "",
     patient_column: str | None = None,
 ) -> Iterator[Clip]:
@@ -80,6 +83,10 @@ def clips(
     rows = read_table(table)
     files = AudioFiles(_audio_folder(root, table) if audio is None else existing_folder(audio, "the clips"))
     flags, names = _label_columns(rows, table, labels, label_column)
+    if codes:
+        if label_column is None:
+            raise UserError(f"--codes {codes} says what the values of a column stand for: name that column by --label_column too.")
+        rows[names] = _decode(rows[names], parse_codes(codes), table)
     spoken_for = {names, *(column for _, column in flags)}
     others = [column for column in rows.columns if column not in spoken_for]
     path = find_column(rows, file_column, table, "--file_column") if file_column else _guess_file_column(rows, others, files, table)
@@ -122,8 +129,22 @@ def _label_columns(rows: pd.DataFrame, table: Path, labels: str, label_column: s
     seen = f"columns {', '.join(candidates)} all hold such names" if candidates else f"it has {_glimpse(rows)}"
     raise UserError(
         f"Cannot tell the labels in {table}: expected columns normal, wheeze and crackle of 1 and 0, or one column of names like "
-        f"'wheeze;crackle', but {seen}: name the column of names by --label_column, or those of 1 and 0 by --labels wheeze=W,crackle=C."
+        f"'wheeze;crackle', but {seen}: name the column of names by --label_column, those of 1 and 0 by --labels "
+        "wheeze=W,crackle=C, or one of codes by --label_column with --codes 0=normal,1=wheeze,2=crackle,3=both."
     )
+
+
+def _decode(values: pd.Series, codes: dict[str, str], table: Path) -> pd.Series:
+    """A column of codes as names of labels; an empty value stays empty."""
+    # A whole number beside empty values is written 1.0 by much software.
+    keys = values.str.strip().str.replace(r"^(\d+)\.0+$", r"\1", regex=True).str.casefold()
+    unknown = sorted(set(keys) - codes.keys() - MISSING)
+    if unknown:
+        raise UserError(
+            f"Column {values.name!r} of {table} holds {', '.join(map(repr, unknown[:5]))}, which --codes does not name "
+            f"(it names {', '.join(codes)}): add what they stand for."
+        )
+    return keys.map(lambda key: codes.get(key, ""))
 
 
 def _labels_in_name(column: str) -> frozenset[str]:

@@ -191,6 +191,7 @@ class _StageCommand(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         config = self.config_init["trainer"]
         _refuse_half_weights(config.get("precision"))
+        _refuse_no_training(config)
         plain = yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
         self.metrics_csv = MetricsCsv(self.folder / "metrics.csv")
         loggers: list[Any] = [self.metrics_csv]
@@ -223,6 +224,12 @@ def _refuse_half_weights(precision: Any) -> None:
         raise UserError(
             f"trainer.precision is {precision!r}, expected 32-true, bf16-mixed or 16-mixed: the front end needs float32 weights."
         )
+
+
+def _refuse_no_training(config: Any) -> None:
+    for name in ("max_epochs", "max_steps"):
+        if config.get(name) == 0:
+            raise UserError(f"trainer.{name} is 0, expected at least 1: nothing would be trained.")
 
 
 def _first_line(module: type) -> str:

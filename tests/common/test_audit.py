@@ -190,6 +190,8 @@ def test_clips_of_one_recording_are_judged_apart(tmp_path: Path) -> None:
         "beyond": (3, 4.5),
         "near": (3.5, 4.02),
         "after": (5, 6),
+        "reversed": (1, 0.5),
+        "before": (-1, 1),
     }
     clips = [clip(tmp_path / "a.wav", name, start_s=start, end_s=end) for name, (start, end) in borders.items()]
     figures, found = run(manifest_of(tmp_path, clips), tmp_path / "out")
@@ -199,6 +201,8 @@ def test_clips_of_one_recording_are_judged_apart(tmp_path: Path) -> None:
         "short": {"too_short"},
         "beyond": {"out_of_range"},
         "after": {"no_samples"},
+        "reversed": {"wrong_borders"},
+        "before": {"wrong_borders"},
     }
     clean = read_manifest(figures["manifest"]).set_index("clip_id")
     assert list(clean.index) == ["sound", "clipped", "beyond", "near"]

@@ -137,6 +137,33 @@ def test_options_decide(root):
     assert [clip.patient for clip in clips(root, file_column="a", label_column="t", patient_column="who")] == ["1", "1", "2", "2"]
 
 
+@pytest.mark.parametrize("values", [["0", "1", "2", "3"], ["0.0", "1.0", "2.0", "3.0"], [" 0", "1 ", "2", "3"]])
+def test_codes_stand_for_labels(root, values):
+    _write(root, {"ID": list(TRUTH), "class": values})
+    assert _labels(root, label_column="class", codes="0=normal,1=wheeze,2=crackle,3=both") == TRUTH
+
+
+def test_a_row_without_a_code_is_not_annotated(root):
+    _write(root, {"ID": list(TRUTH), "class": ["0", "1", "", "3"]})
+    assert _labels(root, label_column="class", codes="0=normal,1=wheeze,3=wheeze crackle") == TRUTH | {"0002": (None, None, None)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"codes": "0=normal,1=wheeze"}, "--label_column"),
+        ({"codes": "0=normal,1=wheeze", "label_column": "class"}, "holds '2', '3', which --codes does not name"),
+        ({"codes": "0=normal,0=wheeze", "label_column": "class"}, "'0=wheeze'"),
+        ({"codes": "0=murmur", "label_column": "class"}, "'0=murmur'"),
+        ({"codes": "0", "label_column": "class"}, "'0'"),
+    ],
+)
+def test_codes_that_do_not_fit_are_refused(root, options, message):
+    _write(root, {"ID": list(TRUTH), "wheeze": ONE_HOT["wheeze"], "crackle": ONE_HOT["crackle"], "class": ["0", "1", "2", "3"]})
+    with pytest.raises(UserError, match=message):
+        _labels(root, **options)
+
+
 def test_label_names_of_their_own_need_the_option(root):
     _write(root, {"id": list(TRUTH), "label": ["normal", "wheeze", "Rhonchi", "wheeze, fine crackle"]})
     with pytest.raises(UserError, match=r"Cannot tell the labels .*label \('normal'\).*--label_column"):

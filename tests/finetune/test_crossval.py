@@ -187,8 +187,12 @@ def test_mistakes_end_in_one_sentence_and_leave_nothing(made: Path, tmp_path: Pa
     for options, code, said in (
         (("--model.learning_rate", "1"), 2, "learning_rate"),
         (("--model.lr", "fast"), 2, "model.lr"),
+        (("--model.lr", "fast"), 2, "python -m finetune crossval"),
         (("--trainer.max_epoch", "3"), 2, "max_epoch"),
         (("--trainer.max_epochs", "-1"), 1, "set trainer.max_epochs"),
+        (("--trainer.max_epochs", "0"), 1, "trainer.max_epochs is 0"),
+        (("--data.fold", "1"), 1, "--data.fold is what python -m finetune crossval sets"),
+        (("--data.fold=1",), 1, "--data.fold is what python -m finetune crossval sets"),
         (("--trainer.precision", "bf16-true"), 1, "trainer.precision is 'bf16-true'"),
         (("--model.encoder", "common.encoders.Cnn1d"), 1, "set num_bins to the front end's"),
         (("--encode", "x"), 2, "encode"),
