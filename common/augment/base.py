@@ -50,8 +50,8 @@ class Augmentation(Described, nn.Module):
     that a draw can be repeated on another batch, tested for its statistics and shown as a picture. Neither may loop over examples,
     move data to the host, or make shapes that depend on data: any of these stalls a GPU.
 
-    With ``p`` below 1, ceil(p B) examples are picked, and each of them is changed with probability p B / ceil(p B). So an
-    example is changed with probability exactly p, while the cost falls with p at shapes that are known beforehand.
+    With ``p`` below 1, ceil(p B) examples are picked at random and changed, the last of them with probability p B - ceil(p B) + 1
+    only. So an example is changed with probability exactly p, while the cost falls with p at shapes that are known beforehand.
 
     Args:
         p: probability that an example is changed, 0 to 1.
@@ -88,7 +88,7 @@ class Augmentation(Described, nn.Module):
 
         Returns:
             The parameters by name, first dimension R, and unless p is 1 also ``rows``, int64 [R], the picked examples, and
-            ``chosen``, bool [R], whether a picked example is changed.
+            ``chosen``, bool [R], whether a picked example is changed: true but perhaps for the last.
         """
         size = len(x)
         if self.p == 1:
@@ -96,13 +96,21 @@ class Augmentation(Described, nn.Module):
         picked = max(math.ceil(self.p * size), 1)
         random = Sampler(picked, x.device, generator)
         rows = torch.rand(size, device=x.device, generator=generator).argsort()[:picked]
-        chosen = random.uniform(0, 1) < self.p * size / picked
+        # Above 1, and so above any uniform number, for all but the last.
+        left = self.p * size - torch.arange(picked, device=x.device)
+        chosen = random.uniform(0, 1) < left
         return {"rows": rows, "chosen": chosen, **self.draw_parameters(x, random)}
 
-    def apply_draw(self, x: Tensor, draw: Draw) -> Tensor:
-        """Apply a draw; the same draw on the same batch gives the same result, in the shape and type of ``x``."""
+    def apply_draw(self, x: Tensor, draw: Draw, in_place: bool = False) -> Tensor:
+        """Apply a draw; the same draw on the same batch gives the same result, in the shape and type of ``x``.
+
+        Args:
+            x: the batch.
+            draw: from `draw`.
+            in_place: ``x`` may be overwritten with the result, which saves copying the examples that are not changed.
+        """
         with torch.autocast(x.device.type, enabled=False):
-            return put_back(x, self.change(picked_examples(x, draw).float(), draw), draw)
+            return put_back(x, self.change(picked_examples(x, draw).float(), draw), draw, in_place)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.apply_draw(x, self.draw(x))
@@ -113,13 +121,16 @@ def picked_examples(values: Tensor, draw: Draw) -> Tensor:
     return values.index_select(0, draw["rows"]) if "rows" in draw else values
 
 
-def put_back(values: Tensor, changed: Tensor, draw: Draw) -> Tensor:
-    """``values`` [B, ...] with the picked examples that were chosen replaced by ``changed`` [R, ...], as a new tensor."""
+def put_back(values: Tensor, changed: Tensor, draw: Draw, in_place: bool = False) -> Tensor:
+    """``values`` [B, ...] with the picked examples that were chosen replaced by ``changed`` [R, ...]; a new tensor unless ``in_place``."""
     changed = changed.to(values.dtype)
     if "rows" not in draw:
         return changed
-    chosen = per_example(draw["chosen"], values)
-    return values.index_copy(0, draw["rows"], torch.where(chosen, changed, picked_examples(values, draw)))
+    # Only the last one may not have been chosen, see `Augmentation.draw`.
+    last = draw["rows"][-1:]
+    kept = torch.where(per_example(draw["chosen"][-1:], values), changed[-1:], values.index_select(0, last))
+    result = values.index_copy_(0, draw["rows"], changed) if in_place else values.index_copy(0, draw["rows"], changed)
+    return result.index_copy_(0, last, kept)
 
 
 def per_example(numbers: Tensor, x: Tensor) -> Tensor:
@@ -157,8 +168,12 @@ class Chain(Augmentation):
         return join_draws([step.draw(x[: random.size], random.generator) for step in self.augmentations()])
 
     def change(self, x: Tensor, draw: Draw) -> Tensor:
+        own = False
         for number, step in enumerate(self.augmentations()):
-            x = step.apply_draw(x, split_draw(draw, number))
+            step_draw = split_draw(draw, number)
+            x = step.apply_draw(x, step_draw, in_place=own)
+            # The first step that picks examples makes a tensor that nobody else holds.
+            own = own or "rows" in step_draw
         return x
 
     def augmentations(self) -> list[Augmentation]:

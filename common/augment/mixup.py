@@ -27,8 +27,8 @@ class Mixup(Augmentation):
     def draw_parameters(self, x: Tensor, random: Sampler) -> Draw:
         return {"partner": random.integers(len(x)), "ratio": random.uniform(*self.ratio)}
 
-    def apply_draw(self, x: Tensor, draw: Draw) -> Tensor:
-        return super().apply_draw(x, {**draw, "other": x[draw["partner"]].float()})
+    def apply_draw(self, x: Tensor, draw: Draw, in_place: bool = False) -> Tensor:
+        return super().apply_draw(x, {**draw, "other": x.index_select(0, draw["partner"]).float()}, in_place)
 
     def change(self, x: Tensor, draw: Draw) -> Tensor:
         ratio = per_example(draw["ratio"], x)

@@ -83,8 +83,8 @@ class MixClip(Augmentation):
     def draw_parameters(self, x: Tensor, random: Sampler) -> Draw:
         return {"partner": random.integers(len(x)), "snr_db": random.uniform(*self.snr_db)}
 
-    def apply_draw(self, x: Tensor, draw: Draw) -> Tensor:
-        return super().apply_draw(x, {**draw, "other": x[draw["partner"]].float()})
+    def apply_draw(self, x: Tensor, draw: Draw, in_place: bool = False) -> Tensor:
+        return super().apply_draw(x, {**draw, "other": x.index_select(0, draw["partner"]).float()}, in_place)
 
     def change(self, x: Tensor, draw: Draw) -> Tensor:
         return add_at_snr(x, draw["other"], draw["snr_db"])

@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from common.augment.base import Augmentation, Draw, Sampler, checked_range, join_draws, picked_examples, put_back, split_draw
 from common.augment.levels import decibels_to_amplitude
@@ -118,13 +117,14 @@ class BandLimit(FrequencyResponse):
         }
 
     def response_db(self, frequency_hz: Tensor, draw: Draw) -> Tensor:
-        log_frequency = frequency_hz.log()
+        # A millihertz instead of 0 Hz: a slope of 0 dB would multiply an infinity.
+        log_frequency = frequency_hz.clamp(min=1e-3).log()
         # dB per octave / (20 log10(2)) is the order of a Butterworth filter; n in the formula above is twice that.
         exponent = draw["slope_db_per_octave"] / (10 * math.log10(2))
         low = exponent[:, :1] * (draw["low_cut_hz"].log().unsqueeze(1) - log_frequency)
         high = exponent[:, 1:] * (log_frequency - draw["high_cut_hz"].log().unsqueeze(1))
-        # log(1 + e^z) is softplus: it neither overflows at 0 Hz nor loses the pass band's small attenuation.
-        return -(functional.softplus(low) + functional.softplus(high)) * (DB_PER_NEPER / 2)
+        # Not softplus, which takes half of the augmentation's time. What overflows here is -inf dB, an amplitude of 0.
+        return torch.log((1 + low.exp()) * (1 + high.exp())) * (-DB_PER_NEPER / 2)
 
 
 class SpectralShaping(Augmentation):

@@ -34,8 +34,9 @@ class PowerSpectrum(nn.Module):
             raise ValueError(f"hop is {hop}, expected 1 to n_fft = {n_fft} samples; a longer hop would skip samples")
         self.n_fft, self.hop, self.engine = n_fft, hop, engine
         window = torch.hann_window(n_fft)
-        self.register_buffer("window", window)
-        self.full_scale = float(window.sum() / 2) ** 2
+        # A sine at full scale has the amplitude 1/2 at its frequency and at the negative one.
+        self.full_scale = float(window.sum() / 2)
+        self.register_buffer("window", window / self.full_scale)
         self.stft: nn.Module | None = None
         if engine != "fft":
             from nnAudio.features import STFT
@@ -46,12 +47,12 @@ class PowerSpectrum(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         if self.stft is not None and (self.engine == "nnaudio" or (waveform.is_cuda and not torch.jit.is_tracing())):
             # The complex output and not the magnitude: nnAudio's square root has no finite gradient at silence.
-            real, imag = self.stft(waveform).unbind(-1)
+            squared = (self.stft(waveform) / self.full_scale).square()
         else:
             spectrum = torch.stft(waveform, self.n_fft, self.hop, window=self.window, pad_mode="reflect", return_complex=True)
-            real, imag = spectrum.real, spectrum.imag
+            squared = torch.view_as_real(spectrum).square()
         # Three times as fast on a CPU as summing over a last axis of two.
-        return (real.square() + imag.square()) / self.full_scale
+        return squared[..., 0] + squared[..., 1]
 
     def extra_repr(self) -> str:
         return f"n_fft={self.n_fft}, hop={self.hop}, engine={self.engine}"
