@@ -49,7 +49,7 @@ format: env
 	$(BIN)/ruff format .
 
 lock: env
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --extra dev \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --extra dev --extra benchmark \
 	  --custom-compile-command "make lock" --output-file requirements.lock setup.cfg
 
 clean:
