@@ -10,7 +10,7 @@ import pandas as pd
 
 from common.datasets.audio_files import AudioFiles, existing_folder
 from common.datasets.labels import MISSING, any_of, parse_flag, parse_labels
-from common.datasets.text_table import find_column, only_table, read_table, tables_in
+from common.datasets.text_table import find_column, named_table, only_table, read_table, tables_in
 from common.datasets.writing import make_manifest
 from common.errors import UserError
 from common.manifest import COLUMNS as MANIFEST_COLUMNS
@@ -74,8 +74,8 @@ def manifest(
     Args:
         root: folder of the recordings; paths in the table are relative to it.
         out: manifest to write, .csv or .parquet.
-        table: the table: UTF-8 with a header row, parted by commas, semicolons or tabs. By default the only CSV file in ``root``; where
-            there is none, every recording in ``root`` is a clip without labels, for pretraining.
+        table: the table, also by its name in ``root``: UTF-8 with a header row, parted by commas, semicolons or tabs. By default
+            the only CSV file in ``root``; where there is none, every recording in ``root`` is a clip without labels, for pretraining.
         path_column: column with each row's path, file name or id without suffix.
         labels: columns that hold 1, 0 or nothing, parted by commas; ``label=column`` where the label should have another name, as
             in ``wheeze=CAS,crackle=DAS``. Without labels the manifest serves pretraining.
@@ -111,7 +111,7 @@ def manifest(
         say(f"No CSV table is in {root}: every recording there becomes a clip without labels.")
         path, rows = root, pd.DataFrame({"path": [str(file) for file in files.paths]})
     else:
-        path = table or only_table(root)
+        path = named_table(table, root) if table else only_table(root)
         rows = read_table(path)
     columns = ColumnMap(
         path=_path_column(rows, path, path_column),

@@ -12,7 +12,7 @@ from common.datasets.audio_files import AudioFiles, existing_folder, folders_wit
 from common.datasets.labels import KNOWN_WORDS, MISSING, normal_from, parse_codes, parse_labels
 from common.datasets.table import ColumnMap, map_columns, parse_flag_columns
 from common.datasets.table import clips as table_clips
-from common.datasets.text_table import find_column, only_table, read_table
+from common.datasets.text_table import find_column, named_table, only_table, read_table
 from common.datasets.writing import make_manifest
 from common.errors import UserError
 from common.manifest import Clip
@@ -44,7 +44,7 @@ def manifest(
     Args:
         root: folder with the table and the folder of clips, as in ``train.csv`` and ``train/``.
         out: manifest to write, .csv or .parquet.
-        table: the table. By default ``train.csv`` in ``root``, else the only CSV there.
+        table: the table, also by its name in ``root``. By default ``train.csv`` in ``root``, else the only CSV there.
         audio: folder of the clips. By default the one named as the table, else the only folder with audio.
         file_column: column with each row's file name, path or id. By default the one whose values are names of files.
         label_column: column with the names of a row's labels (``wheeze;crackle``, ``wheeze crackle``, ``both``). By default the one
@@ -78,8 +78,12 @@ def clips(
             option decides.
     """
     root = existing_folder(root, "a table and a folder of clips")
-    if table is None:
-        table = root / "train.csv" if (root / "train.csv").is_file() else only_table(root)
+    if table is not None:
+        table = named_table(table, root)
+    elif (root / "train.csv").is_file():
+        table = root / "train.csv"
+    else:
+        table = only_table(root)
     rows = read_table(table)
     files = AudioFiles(_audio_folder(root, table) if audio is None else existing_folder(audio, "the clips"))
     flags, names = _label_columns(rows, table, labels, label_column)

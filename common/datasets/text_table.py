@@ -13,6 +13,11 @@ def tables_in(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv") and not path.name.startswith("."))
 
 
+def named_table(table: Path, root: Path) -> Path:
+    """``table`` as it is named or, where nothing is there, in ``root``: both are what a person means by ``--table labels.csv``."""
+    return root / table if not table.is_file() and (root / table).is_file() else table
+
+
 def only_table(root: Path) -> Path:
     """The only CSV or TSV file in ``root``.
 

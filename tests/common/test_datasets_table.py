@@ -48,6 +48,15 @@ def test_a_map_of_columns(root):
     assert list(table["age"].fillna(-1)) == [60, 60, -1]
 
 
+def test_a_table_is_named_from_here_or_from_its_folder(root, monkeypatch):
+    (root / "labels.csv").write_text("wav\na/1.wav\n")
+    options = ["--table", "labels.csv", "--path_column", "wav"]
+    assert list(_manifest(root, *options)["clip_id"]) == ["a/1"]
+    (root / "b" / "labels.csv").write_text("wav\nb/2.wav\n")
+    monkeypatch.chdir(root / "b")
+    assert list(_manifest(root, *options)["clip_id"]) == ["b/2"]
+
+
 def test_the_manifest_s_own_names_need_no_option(root):
     (root / "data.csv").write_text("Path,Patient,device,quality,clip_id\nb/2,x,Litt,poor,first\na/1,y,,,second\n")
     table = _manifest(root)
