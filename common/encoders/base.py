@@ -26,7 +26,7 @@ class Encoder(Described, nn.Module):
         raise NotImplementedError
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        """Map spectrograms [B, 1, F, N] to embeddings [B, D]: the feature map's mean over time."""
+        """Map spectrograms [B, 1, F, N] to embeddings [B, D]: the feature map's mean over time, where a subclass says nothing else."""
         return self.feature_map(spectrogram).mean(dim=-1)
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
