@@ -75,7 +75,11 @@ def last_metrics(path: Path) -> dict[str, float | None]:
 def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
     """What was computed, not where: the file travels, and folders are nobody else's business."""
     data = {name: Path(value).name if isinstance(value, str) else value for name, value in config["data"].items()}
-    return {"seed_everything": config["seed_everything"], "model": config["model"], "data": data, "trainer": config["trainer"]}
+    model = dict(config["model"])
+    encoder = model["encoder"]
+    if isinstance(weights := encoder.get("init_args", {}).get("weights"), str):
+        model["encoder"] = {**encoder, "init_args": {**encoder["init_args"], "weights": Path(weights).name}}
+    return {"seed_everything": config["seed_everything"], "model": model, "data": data, "trainer": config["trainer"]}
 
 
 STAGE = Stage(

@@ -26,12 +26,19 @@ class Encoder(Described, nn.Module):
         raise NotImplementedError
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        """Map spectrograms [B, 1, F, N] to embeddings [B, D]: the feature map's mean over time."""
+        """Map spectrograms [B, 1, F, N] to embeddings [B, D]: the feature map's mean over time, where a subclass says nothing else."""
         return self.feature_map(spectrogram).mean(dim=-1)
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """Parameters from input to output in groups of like depth, for layer-wise learning-rate decay; one group by default."""
         return [list(self.parameters())]
+
+    def describe(self) -> dict[str, Any]:
+        """As `Described.describe`, without the file named by an argument ``weights``: whoever rebuilds it brings weights along."""
+        description = super().describe()
+        if "weights" in description["init_args"]:
+            description["init_args"]["weights"] = None
+        return description
 
 
 def open_weights(path: str | Path) -> Any:
@@ -47,6 +54,45 @@ def open_weights(path: str | Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # arbitrary bytes make the unpickler fail in any way: IndexError, struct.error, UnicodeDecodeError, ...
         raise UserError(f"{path} cannot be opened as weights ({type(error).__name__}): it is damaged or another kind of file.") from error
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The parameters in a file that ``torch.save`` or safetensors wrote, alone or under ``state_dict`` or ``model`` of a checkpoint.
+
+    Raises:
+        UserError: no such file, or it holds no parameters by name.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors" and path.is_file():
+        state: Any = _open_safetensors(path)
+    else:
+        with torch.serialization.safe_globals(_array_globals()):
+            state = open_weights(path)
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path} holds no state dict: expected parameter names with tensors.")
+    return state
+
+
+def _array_globals() -> list[Any]:
+    """What a pickle of a numpy array of whole numbers names, today and before numpy 2: some of PANNs' files hold their sampler's state."""
+    import numpy as np
+    from numpy._core.multiarray import _reconstruct  # type: ignore[attr-defined]
+
+    made_by = [(_reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
+    return [*made_by, np.ndarray, np.dtype, np.dtypes.Int64DType]
+
+
+def _open_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} cannot be opened as weights: {error}.") from error
 
 
 def load_weights(module: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:

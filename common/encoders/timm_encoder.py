@@ -1,13 +1,12 @@
 """Convolutional networks of the timm library as encoders of spectrograms."""
 
 import difflib
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from common.encoders.base import Encoder, load_weights, open_weights
+from common.encoders.base import Encoder, load_weights, read_state_dict
 from common.errors import UserError
 
 
@@ -35,7 +34,7 @@ class TimmEncoder(Encoder):
             raise UserError(f"TimmEncoder was given both pretrained=true and weights={weights!r}: choose one.")
         self.model = _create(name, pretrained, drop_path)
         if weights is not None:
-            load_weights(self.model, _fitted(_read_weights(Path(weights)), self.model), weights)
+            load_weights(self.model, _fitted(read_state_dict(weights), self.model), weights)
         self.name = name
         self.num_features, self.time_axis = _probe(name, self.model)
 
@@ -54,9 +53,9 @@ class TimmEncoder(Encoder):
         return [groups[depth] for depth in sorted(groups)]
 
     def describe(self) -> dict[str, Any]:
-        """As `Described.describe`, without where the first weights came from: whoever rebuilds it brings weights along."""
+        """As `Encoder.describe`, without ``pretrained`` too."""
         description = super().describe()
-        description["init_args"] |= {"pretrained": False, "weights": None}
+        description["init_args"]["pretrained"] = False
         return description
 
 
@@ -100,26 +99,6 @@ def _probe(name: str, model: nn.Module) -> tuple[int, int]:
         )
     time_axis = grown[0]
     return shapes[0][1 if time_axis == 3 else 3], time_axis
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    state = _open_safetensors(path) if path.suffix == ".safetensors" and path.is_file() else open_weights(path)
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path} holds no state dict: expected parameter names with tensors.")
-    return state
-
-
-def _open_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise UserError(f"{path} cannot be opened as weights: {error}.") from error
 
 
 def _fitted(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -3,7 +3,9 @@
 from common.frontends.base import FrontEnd
 from common.frontends.cqt import Cqt
 from common.frontends.gammatone import Gammatone
+from common.frontends.kaldi_log_mel import KaldiLogMel
 from common.frontends.log_mel import LogMel
 from common.frontends.mfcc import Mfcc
+from common.frontends.panns_log_mel import PannsLogMel
 
-__all__ = ["Cqt", "FrontEnd", "Gammatone", "LogMel", "Mfcc"]
+__all__ = ["Cqt", "FrontEnd", "Gammatone", "KaldiLogMel", "LogMel", "Mfcc", "PannsLogMel"]

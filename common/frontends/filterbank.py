@@ -1,4 +1,4 @@
-"""A short-time power spectrum, a bank of filters over its bins, a logarithm: what log-mel and gammatone share."""
+"""A short-time power spectrum, a bank of filters over its bins, a logarithm: what log-mels and gammatone share."""
 
 from typing import Literal
 
@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.frontends.base import FrontEnd, LogCompression, Normalise, check_band, keep_out_of_checkpoints
+from common.frontends.base import FrontEnd, check_band, keep_out_of_checkpoints
 
 Engine = Literal["auto", "nnaudio", "fft"]
 
 
 class PowerSpectrum(nn.Module):
-    """Waveforms [B, T] to power [B, 1 + n_fft // 2, N], Hann window, reflected at the ends; a sine at full scale peaks at 1.
+    """Waveforms [B, T] to power [B, 1 + n_fft // 2, N], reflected at the ends.
 
     Args:
         n_fft: samples per frame.
@@ -20,11 +20,13 @@ class PowerSpectrum(nn.Module):
         engine: "nnaudio" convolves with Fourier kernels, "fft" takes torch.stft; both give the same numbers. "auto" convolves
             on a GPU and takes the FFT on a CPU, where it is the faster, and in a traced file, which could not keep TF32 away
             from its convolutions.
+        window: of up to n_fft samples, applied as it is in the middle of the frame; by default a periodic Hann window of n_fft,
+            scaled so that a sine at full scale peaks at 1.
     """
 
     window: Tensor
 
-    def __init__(self, n_fft: int, hop: int, engine: Engine = "auto") -> None:
+    def __init__(self, n_fft: int, hop: int, engine: Engine = "auto", window: Tensor | None = None) -> None:
         super().__init__()
         if engine not in ("auto", "nnaudio", "fft"):
             raise ValueError(f"engine is {engine!r}, expected 'auto', 'nnaudio' or 'fft'")
@@ -33,21 +35,28 @@ class PowerSpectrum(nn.Module):
         if not 1 <= hop <= n_fft:
             raise ValueError(f"hop is {hop}, expected 1 to n_fft = {n_fft} samples; a longer hop would skip samples")
         self.n_fft, self.hop, self.engine = n_fft, hop, engine
-        window = torch.hann_window(n_fft)
-        # A sine at full scale has the amplitude 1/2 at its frequency and at the negative one.
-        self.full_scale = float(window.sum() / 2)
-        self.register_buffer("window", window / self.full_scale)
+        if window is None:
+            hann = torch.hann_window(n_fft)
+            # A sine at full scale has the amplitude 1/2 at its frequency and at the negative one.
+            window = hann / (hann.sum() / 2)
+        # As torch.stft centres a window that is shorter than the frame.
+        before = (n_fft - len(window)) // 2
+        self.register_buffer("window", nn.functional.pad(window, (before, n_fft - len(window) - before)))
         self.stft: nn.Module | None = None
         if engine != "fft":
             from nnAudio.features import STFT
 
-            self.stft = STFT(n_fft=n_fft, hop_length=hop, pad_mode="reflect", output_format="Complex", verbose=False)
+            stft = STFT(n_fft=n_fft, hop_length=hop, window="boxcar", pad_mode="reflect", output_format="Complex", verbose=False)
+            # nnAudio knows periodic windows only, so the window goes onto its kernels here.
+            for kernels in (stft.wsin, stft.wcos):
+                kernels.mul_(self.window)
+            self.stft = stft
         keep_out_of_checkpoints(self)
 
     def forward(self, waveform: Tensor) -> Tensor:
         if self.stft is not None and (self.engine == "nnaudio" or (waveform.is_cuda and not torch.jit.is_tracing())):
             # The complex output and not the magnitude: nnAudio's square root has no finite gradient at silence.
-            squared = (self.stft(waveform) / self.full_scale).square()
+            squared = self.stft(waveform).square()
         else:
             spectrum = torch.stft(waveform, self.n_fft, self.hop, window=self.window, pad_mode="reflect", return_complex=True)
             squared = torch.view_as_real(spectrum).square()
@@ -63,14 +72,11 @@ class FilterbankFrontEnd(FrontEnd):
 
     Args:
         sample_rate: Hz.
-        n_fft: samples per frame.
-        hop: samples between frames.
+        power_spectrum: states frame and hop.
         weights: of the power spectrum's bins, [F, 1 + n_fft // 2].
         f_min_hz: lower edge of the lowest filter, Hz.
         f_max_hz: upper edge of the highest filter, Hz.
-        engine: see `PowerSpectrum`.
-        normalise: see `LogCompression`.
-        floor_db: see `LogCompression`.
+        compression: what each band's energy becomes, [B, F, N] -> [B, F, N], for example `LogCompression`.
     """
 
     weights: Tensor
@@ -78,21 +84,18 @@ class FilterbankFrontEnd(FrontEnd):
     def __init__(
         self,
         sample_rate: int,
-        n_fft: int,
-        hop: int,
+        power_spectrum: PowerSpectrum,
         weights: np.ndarray,
         f_min_hz: float,
         f_max_hz: float,
-        engine: Engine,
-        normalise: Normalise,
-        floor_db: float | None,
+        compression: nn.Module,
     ) -> None:
         super().__init__()
-        self.sample_rate, self.hop, self.f_min_hz, self.f_max_hz = sample_rate, hop, f_min_hz, f_max_hz
+        self.sample_rate, self.hop, self.f_min_hz, self.f_max_hz = sample_rate, power_spectrum.hop, f_min_hz, f_max_hz
         self.num_bins = len(weights)
-        self.min_samples = n_fft // 2 + 1
-        self.power_spectrum = PowerSpectrum(n_fft, hop, engine)
-        self.compression = LogCompression(normalise, floor_db)
+        self.min_samples = power_spectrum.n_fft // 2 + 1
+        self.power_spectrum = power_spectrum
+        self.compression = compression
         self.register_buffer("weights", torch.as_tensor(weights, dtype=torch.float32))
         keep_out_of_checkpoints(self)
 

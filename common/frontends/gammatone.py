@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from common.frontends.base import Normalise
-from common.frontends.filterbank import Engine, FilterbankFrontEnd, check_filterbank
+from common.frontends.base import LogCompression, Normalise
+from common.frontends.filterbank import Engine, FilterbankFrontEnd, PowerSpectrum, check_filterbank
 
 
 class Gammatone(FilterbankFrontEnd):
@@ -38,7 +38,8 @@ class Gammatone(FilterbankFrontEnd):
     ) -> None:
         f_max_hz = sample_rate / 2 if f_max_hz is None else f_max_hz
         weights = gammatone_weights(sample_rate, n_fft, num_filters, f_min_hz, f_max_hz)
-        super().__init__(sample_rate, n_fft, hop, weights, f_min_hz, f_max_hz, engine, normalise, floor_db)
+        power_spectrum = PowerSpectrum(n_fft, hop, engine)
+        super().__init__(sample_rate, power_spectrum, weights, f_min_hz, f_max_hz, LogCompression(normalise, floor_db))
 
 
 def gammatone_weights(sample_rate: int, n_fft: int, num_filters: int, f_min_hz: float, f_max_hz: float) -> np.ndarray:

@@ -4,8 +4,8 @@ import warnings
 
 import numpy as np
 
-from common.frontends.base import Normalise
-from common.frontends.filterbank import Engine, FilterbankFrontEnd, check_filterbank
+from common.frontends.base import LogCompression, Normalise
+from common.frontends.filterbank import Engine, FilterbankFrontEnd, PowerSpectrum, check_filterbank
 
 
 class LogMel(FilterbankFrontEnd):
@@ -42,7 +42,8 @@ class LogMel(FilterbankFrontEnd):
     ) -> None:
         f_max_hz = sample_rate / 2 if f_max_hz is None else f_max_hz
         weights = mel_weights(sample_rate, n_fft, num_mels, f_min_hz, f_max_hz)
-        super().__init__(sample_rate, n_fft, hop, weights, f_min_hz, f_max_hz, engine, normalise, floor_db)
+        power_spectrum = PowerSpectrum(n_fft, hop, engine)
+        super().__init__(sample_rate, power_spectrum, weights, f_min_hz, f_max_hz, LogCompression(normalise, floor_db))
 
 
 def mel_weights(sample_rate: int, n_fft: int, num_mels: int, f_min_hz: float, f_max_hz: float) -> np.ndarray:

@@ -14,8 +14,10 @@ from common.described import build
 from common.frontends.base import FrontEnd, LogCompression, exact_float32, standardise
 from common.frontends.cqt import Cqt
 from common.frontends.gammatone import Gammatone
+from common.frontends.kaldi_log_mel import KaldiLogMel
 from common.frontends.log_mel import LogMel, mel_weights
 from common.frontends.mfcc import Mfcc
+from common.frontends.panns_log_mel import PannsLogMel
 
 EACH = {
     "log_mel_fft": lambda: LogMel(engine="fft"),
@@ -24,6 +26,9 @@ EACH = {
     "mfcc": Mfcc,
     "gammatone": Gammatone,
     "cqt": lambda: Cqt(f_min_hz=100, num_bins=40),
+    "kaldi_log_mel": KaldiLogMel,
+    "kaldi_log_mel_nnaudio": lambda: KaldiLogMel(engine="nnaudio"),
+    "panns_log_mel": PannsLogMel,
 }
 
 
@@ -38,7 +43,7 @@ def test_shape_and_attributes(front_end):
     assert spectrogram.shape == (3, 1, front_end.num_bins, front_end.num_frames(5000))
     assert spectrogram.dtype == torch.float32
     assert front_end.num_frames(5000) == 1 + 5000 // front_end.hop
-    assert 0 < front_end.f_min_hz < front_end.f_max_hz <= front_end.sample_rate / 2
+    assert 0 <= front_end.f_min_hz < front_end.f_max_hz <= front_end.sample_rate / 2
 
 
 def test_a_clip_does_not_depend_on_its_batch(front_end):
@@ -189,6 +194,23 @@ def test_log_mel_refuses(settings_, reason):
         LogMel(**settings_)
 
 
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: KaldiLogMel(win_length=1025), "win_length is 1025, expected 2 to n_fft = 1024"),
+        (lambda: KaldiLogMel(pre_emphasis=1.5), "pre_emphasis is 1.5"),
+        (lambda: KaldiLogMel(log_offset=0), "log_offset is 0"),
+        (lambda: KaldiLogMel(scale=-1), "scale is -1"),
+        (lambda: KaldiLogMel(f_max_hz=17000), "f_max_hz is 17000 Hz"),
+        (lambda: PannsLogMel(sample_rate=16000), "f_max_hz is 14000 Hz"),
+        (lambda: PannsLogMel(floor_db=10), "floor_db is 10"),
+    ],
+)
+def test_front_ends_of_audioset_refuse(make, reason):
+    with pytest.raises(ValueError, match=reason):
+        make()
+
+
 def test_other_refusals():
     with pytest.raises(ValueError, match="num_coefficients is 65"):
         Mfcc(num_coefficients=65)
@@ -202,6 +224,17 @@ def test_other_refusals():
 
 def test_every_mel_band_of_the_defaults_is_filled():
     assert (mel_weights(4000, 256, 64, 50.0, 2000.0).sum(axis=1) > 0).all()
+
+
+def test_settings_of_the_front_ends_of_audioset_reach_what_they_name():
+    waveform = noise(1, 4000)
+    silence = torch.zeros(1, 4000)
+    assert KaldiLogMel(log_offset=1e-3, mean=1.0, scale=2.0)(silence).unique().tolist() == pytest.approx([(math.log(1e-3) - 1) / 2])
+    assert PannsLogMel(floor_db=-80)(silence).unique().tolist() == pytest.approx([-80])
+    for changed in ({"pre_emphasis": 0.5}, {"win_length": 640}, {"f_min_hz": 50.0}, {"f_max_hz": 14000.0}):
+        assert not torch.equal(KaldiLogMel(**changed)(waveform), KaldiLogMel()(waveform))
+    assert KaldiLogMel(hop=160, num_mels=64)(waveform).shape == (1, 1, 64, 25)
+    assert PannsLogMel(16000, 512, 160, 64, 50.0, 8000.0)(waveform).shape == (1, 1, 64, 26)
 
 
 def test_settings_reach_what_they_name():

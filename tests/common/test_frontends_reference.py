@@ -12,8 +12,10 @@ from made_waveforms import RATE, breath_like, noise
 
 from common.frontends.cqt import Cqt
 from common.frontends.gammatone import Gammatone, gammatone_weights
+from common.frontends.kaldi_log_mel import KaldiLogMel, kaldi_mel_weights
 from common.frontends.log_mel import LogMel
 from common.frontends.mfcc import Mfcc
+from common.frontends.panns_log_mel import PannsLogMel
 
 
 def natural_log_mel(**options) -> LogMel:
@@ -117,6 +119,41 @@ def test_gammatone_measures_the_energy_behind_scipys_filters():
     difference = ours - theirs
     # One constant apart: the window's noise bandwidth and the reference of full scale.
     assert np.abs(difference - difference.mean()).max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_fft", "num_mels", "f_min_hz", "f_max_hz"), [(32000, 1024, 128, 0.0, 15000.0), (4000, 256, 40, 50.0, 2000.0)]
+)
+def test_kaldi_mel_bands_agree_with_torchaudio(rate, n_fft, num_mels, f_min_hz, f_max_hz):
+    ours = kaldi_mel_weights(rate, n_fft, num_mels, f_min_hz, f_max_hz)
+    theirs, _ = torchaudio.compliance.kaldi.get_mel_banks(num_mels, n_fft, rate, f_min_hz, f_max_hz, 100.0, -500.0, 1.0)
+    # torchaudio's mels are float32: an edge is some 1e-4 mel off, a triangle 20 mel wide.
+    np.testing.assert_allclose(ours[:, :-1], theirs.numpy(), atol=5e-5)
+    assert (ours[:, -1] == 0).all()
+
+
+@pytest.mark.parametrize("engine", ["fft", "nnaudio"])
+def test_kaldi_log_mel_agrees_with_scipy_step_by_step(engine):
+    waveform = noise(2, 16000)
+    ours = KaldiLogMel(engine=engine)(waveform).squeeze(1)
+    emphasised = scipy.signal.lfilter([1, -0.97], [1], waveform.double().numpy())[:, 1:]
+    framed = np.lib.stride_tricks.sliding_window_view(np.pad(emphasised, ((0, 0), (512, 512)), mode="reflect"), 1024, axis=1)[:, ::320]
+    window = np.pad(scipy.signal.windows.hann(800, sym=True), 112)
+    power = np.abs(np.fft.rfft(framed * window)) ** 2
+    expected = (np.log(power @ kaldi_mel_weights(32000, 1024, 128, 0.0, 15000.0).T + 1e-5) + 4.5) / 5
+    np.testing.assert_allclose(ours.numpy(), expected.transpose(0, 2, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["fft", "nnaudio"])
+@pytest.mark.parametrize(("rate", "n_fft", "hop", "f_max_hz"), [(32000, 1024, 320, 14000), (16000, 512, 160, 8000), (8000, 256, 80, 4000)])
+def test_panns_log_mel_agrees_with_librosa(engine, rate, n_fft, hop, f_max_hz):
+    waveform = torch.cat((noise(2, rate // 2), torch.zeros(2, rate // 2)), dim=1)
+    ours = PannsLogMel(rate, n_fft, hop, f_max_hz=f_max_hz, engine=engine)(waveform).squeeze(1)
+    power = librosa.feature.melspectrogram(
+        y=waveform.numpy(), sr=rate, n_fft=n_fft, hop_length=hop, n_mels=64, fmin=50, fmax=f_max_hz, pad_mode="reflect"
+    )
+    np.testing.assert_allclose(ours.numpy(), librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None), atol=2e-3)
+    assert ours.min() == pytest.approx(-100)
 
 
 def test_engines_agree_on_real_recordings(shared_data):

@@ -14,10 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.audio.quality import CLIPPED, CONSTANT, NOT_FINITE, SILENT, TOO_SHORT
+from common.encoders import EfficientAT, Encoder, Panns
+from common.frontends import FrontEnd, KaldiLogMel, PannsLogMel
 from common.manifest import read_manifest
 from finetune.__main__ import main
+from finetune.classifier import Classifier
 from finetune.export.exported_model import ExportedModel
 from finetune.export.file import largest_difference, script
+from finetune.export.networks import Network, trace
+from finetune.tasks.multilabel import MultiLabel
 
 RATE = 4000
 
@@ -200,6 +205,29 @@ def test_a_long_clip_is_covered_by_windows_that_end_with_it() -> None:
     # Windows start at 0, 500 and 700: shares 0, 0 and 0.2.
     assert wrapped("repeat", "mean")(waveform, RATE)[0].item() == pytest.approx(0.2 / 3)
     assert wrapped("repeat", "max")(waveform, RATE)[0].item() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("front_end", "encoder"), [(KaldiLogMel(), EfficientAT(0.1, None, 1.0)), (PannsLogMel(), Panns("cnn6"))])
+def test_networks_of_audioset_leave_as_they_answer(front_end: FrontEnd, encoder: Encoder, tmp_path: Path) -> None:
+    task = MultiLabel()
+    torch.manual_seed(0)
+    classifier = Classifier(task, front_end, encoder, clip_s=0.5).eval()
+    window = round(0.5 * front_end.sample_rate)
+    # Statistics of batch norm as after training: with those of a new network next to nothing reaches the output.
+    encoder.train()(front_end(noise(8, window)))
+    encoder.eval()
+
+    def wrapped(network: torch.nn.Module) -> ExportedModel:
+        labels = list(task.labels)
+        return ExportedModel([network], labels, [0.5] * 3, front_end.sample_rate, window, window // 2, "repeat", "mean").eval()
+
+    compiled = script(wrapped(trace(classifier, window)))
+    assert largest_difference(compiled, wrapped(Network(classifier).eval())) <= 1e-5
+    compiled.save(str(tmp_path / "model.pt"))
+    waveform = noise(2, 3 * RATE)
+    answered, _ = torch.jit.load(str(tmp_path / "model.pt"))(waveform, RATE)
+    torch.testing.assert_close(answered, compiled(waveform, RATE)[0])
+    assert (answered[0] - answered[1]).abs().max() > 1e-4
 
 
 def test_a_compiled_file_that_answers_otherwise_is_refused() -> None:
