@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from common.manifest import groups, read_manifest
 from common.progress import say
 from common.training.batches import BatchSampler, global_seed, loader
 from common.training.clip_data import ClipData
+from pretrain.partners import Partners
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,16 @@ class PretrainData(ClipData):
     figures come from the held-out patients alone.
 
     Args:
-        manifest: CSV or Parquet file from ``common manifest`` or ``common audit``; labels are not read.
+        manifest: CSV or Parquet file from ``common manifest`` or ``common audit``; labels are not read but those of ``labels``.
         store: folder of the waveform store; ``store`` beside the manifest by default. What it lacks is decoded at first use.
         batch_size: clips per batch and process; each clip gives two views.
         on_device: keep all waveforms in the accelerator's memory: "auto" where they fit, "always" or "never".
         validation_share: share of the patients kept for the validation loss, 0 (none) to 0.5.
         exclude_folds: folds.csv of ``finetune folds``.
         exclude_fold: fold of it whose held-out patients are never seen.
+        labels: label columns for an objective that is supervised (SupCon); none by default. Labels of patients that are held out or
+            probed are left out with their clips. Those of the fold's validation patients are used like all others, so choose
+            by other figures than theirs. The encoder file says which labels were used.
         probe_manifest: manifest of labelled clips, whose patients are kept out of pretraining and probed.
         probe_labels: label columns of the probe manifest to probe.
         probe_share: share of the probe manifest's patients that are taken, above 0 to 1; below 1 where pretraining uses
@@ -68,6 +73,7 @@ class PretrainData(ClipData):
         validation_share: float = 0.1,
         exclude_folds: str | None = None,
         exclude_fold: int | None = None,
+        labels: Sequence[str] = (),
         probe_manifest: str | None = None,
         probe_labels: Sequence[str] = ("normal", "wheeze", "crackle"),
         probe_share: float = 1.0,
@@ -85,6 +91,7 @@ class PretrainData(ClipData):
         self.validation_share = validation_share
         self.exclude_folds = exclude_folds
         self.exclude_fold = exclude_fold
+        self.labels = tuple(labels)
         self.probe_manifest = probe_manifest
         self.probe_labels = tuple(probe_labels)
         self.probe_share = probe_share
@@ -93,7 +100,8 @@ class PretrainData(ClipData):
 
     def setup(self, stage: str) -> None:
         """Read the manifests, part the patients and open the store."""
-        seen = self._without_held_out(self.read())
+        self._check_labels()
+        seen = self._without_held_out(self.read(self.labels))
         probe = self._read_probe()
         if probe is not None:
             probe = self._without_held_out(probe)
@@ -108,7 +116,8 @@ class PretrainData(ClipData):
             raise UserError(f"{self.manifest_path} leaves {len(train)} clips to pretrain on: expected at least 2, better hundreds.")
         self.num_train, self.num_validation = len(train), len(validation)
         self.open_store(pd.concat([train, validation, *([] if probe is None else [probe])], ignore_index=True))
-        self.recording_codes = torch.from_numpy(pd.factorize(self.table["recording"])[0])
+        self.codes = self._codes()
+        self.partners = self._partners() if self.model.pairs_recordings else None
         if probe is not None:
             self.probe = self._probe_clips(probe)
         self._say_who()
@@ -131,28 +140,72 @@ class PretrainData(ClipData):
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         assert self.trainer is not None
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        return loader(BatchSampler(self.num_train, self.batch_size, 2, seed=global_seed(), rank=rank, world_size=world_size))
+        return loader(BatchSampler(self.num_train, self.batch_size, self._draws, seed=global_seed(), rank=rank, world_size=world_size))
 
     def val_dataloader(self) -> list[DataLoader[dict[str, Tensor]]]:
         """The same crops in every epoch. Each process goes through all of them: they are few, and their figures need them together."""
         if not self.num_validation:
             return []
-        return [loader(BatchSampler(self.num_validation, self.batch_size, 2, shuffle=False))]
+        return [loader(BatchSampler(self.num_validation, self.batch_size, self._draws, shuffle=False))]
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         """Read the crops of a batch of row numbers, on the device.
 
         Returns:
-            ``crops``: waveforms [V, B, T], V crops of each clip as the module wants; ``recording``: int64 [B], equal for clips
-            of one recording.
+            ``crops``: waveforms [V, B, T], V crops of each clip as the module wants; ``recording`` and ``patient``: int64 [V, B], equal
+            for crops of one recording, of one patient (or recording where no patient is named); with ``labels`` also ``label``:
+            int64 [V, B], equal for equal labels, -1 where one of them is not annotated.
         """
         assert self.trainer is not None
         device = batch["row"].device
         self.to_device(device)
-        self.recording_codes = self.recording_codes.to(device)
-        rows = batch["row"] if self.trainer.training else batch["row"] + self.num_train
-        crops = [self.random_crops(rows, batch["draw"][:, view]) for view in range(self.model.crops_per_clip)]
-        return {"crops": torch.stack(crops), "recording": self.recording_codes[rows]}
+        self.codes = {name: code.to(device) for name, code in self.codes.items()}
+        rows = [batch["row"] if self.trainer.training else batch["row"] + self.num_train] * self.model.crops_per_clip
+        if self.partners is not None:
+            self.partners = self.partners.to(device)
+            rows[1] = self.partners.draw(rows[0], batch["draw"][:, 2])
+        crops = [self.random_crops(each, batch["draw"][:, view]) for view, each in enumerate(rows)]
+        of_views = torch.stack(rows)
+        return {"crops": torch.stack(crops), **{name: code[of_views] for name, code in self.codes.items()}}
+
+    @property
+    def _draws(self) -> int:
+        """Numbers drawn per clip: the place of each crop, and the second recording where there is one to choose."""
+        return 3 if self.model.pairs_recordings else 2
+
+    def _check_labels(self) -> None:
+        objective = self.model.objective
+        name = type(objective).__name__
+        if objective.uses_labels and not self.labels:
+            raise UserError(f"The objective {name} needs labels: set data.labels to label columns of the manifest.")
+        if self.labels and not objective.uses_labels:
+            raise UserError(f"data.labels is {list(self.labels)}, but the objective {name} uses no labels: leave them out, or take SupCon.")
+
+    def _codes(self) -> dict[str, Tensor]:
+        """For each row of the table whole numbers, int64 [n], that are equal where recording, patient or labels are."""
+        codes = {"recording": pd.factorize(self.table["recording"])[0], "patient": pd.factorize(groups(self.table))[0]}
+        if self.labels:
+            # Whole or not at all: of clips that are half annotated nobody knows whether they are alike.
+            values = self.table[list(self.labels)].to_numpy(dtype=float)
+            known = ~np.isnan(values).any(axis=1)
+            if not known[: self.num_train].any():
+                raise UserError(
+                    f"{self.manifest_path} annotates no clip that is trained on with all of data.labels, {list(self.labels)}: "
+                    "choose labels that it annotates."
+                )
+            codes["label"] = np.where(known, np.unique(values, axis=0, return_inverse=True)[1].reshape(-1), -1)
+        return {name: torch.from_numpy(code.astype(np.int64)) for name, code in codes.items()}
+
+    def _partners(self) -> Partners:
+        partners = Partners.of(self.table)
+        paired = int((partners.others[: self.num_train] > 0).sum())
+        if not paired:
+            raise UserError(
+                f"{self.manifest_path} has no patient with two recordings at one site (columns patient, site, recording), which "
+                "model.views two_recordings needs: take two_crops."
+            )
+        say(f"{paired} of {self.num_train} clips have a second recording of their patient and site; the others give two crops.")
+        return partners
 
     def _without_held_out(self, table: pd.DataFrame) -> pd.DataFrame:
         if self.exclude_folds is None:
@@ -194,6 +247,9 @@ class PretrainData(ClipData):
             f"Pretraining on {len(train)} clips of {groups(train).nunique()} {unit}; "
             f"validation on {len(validation)} clips of {groups(validation).nunique()} others."
         )
+        if self.labels:
+            annotated = int((self.codes["label"][: self.num_train] >= 0).sum())
+            say(f"Labels are used ({', '.join(self.labels)}): {annotated} of {len(train)} clips to train on have all of them.")
 
 
 def held_out(folds: str | Path, fold: int) -> pd.DataFrame:

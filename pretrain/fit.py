@@ -45,7 +45,8 @@ def finish(trainer: pl.Trainer, model: SimCLR, data: PretrainData, folder: Path)
         made = {
             **provenance(),
             "config": _without_paths(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))),
-            "data_hash": data_hash(data.seen),
+            "data_hash": data_hash(data.seen, data.labels),
+            "labels": list(data.labels),
             "seed": global_seed(),
             "epochs": trainer.current_epoch,
             "metrics": metrics,

@@ -7,8 +7,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pretrain.similarity import mean_over_rows, partners, similarities
 
-def nt_xent(z1: Tensor, z2: Tensor, temperature: float, same: Tensor | None = None) -> Tensor:
+
+def nt_xent(
+    z1: Tensor,
+    z2: Tensor,
+    temperature: float,
+    codes: Tensor | None = None,
+    own: slice | None = None,
+    block: int | None = None,
+) -> Tensor:
     """Normalised temperature-scaled cross-entropy over the 2B views of B clips.
 
     The mean over all views i, with partner j(i), of
@@ -24,8 +33,11 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float, same: Tensor | None = No
         z1: first views' projections, [B, D], of any length. In a run of several processes: those of all processes joined.
         z2: second views' projections of the same clips in the same order, [B, D].
         temperature: above 0; small ones count the hardest negatives only.
-        same: bool [B, B], symmetric: pairs of different clips that may not be negatives of each other, for example because
-            they come from one recording. Its diagonal is ignored.
+        codes: int64 [V, B]: clips with a code in common may not be negatives of each other, for example because they come from one
+            recording, see `pretrain.similarity.barred`.
+        own: clips over whose views the mean is taken; all by default. With an equal share of the joined batch in each process, the mean
+            of their losses is the loss of the joined batch, and its gradient the mean of theirs.
+        block: rows of the similarity matrix at a time, see `mean_over_rows`; changes memory and time, not the result.
 
     Returns:
         Scalar; 0 where no view has a negative.
@@ -33,30 +45,20 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float, same: Tensor | None = No
     Reference:
         Chen et al. 2020, equation 1 and algorithm 1.
     """
-    logits = _similarities(z1, z2, same) / temperature
-    return functional.cross_entropy(logits, _partners(len(z1), logits.device))
+    size = len(z1)
+
+    def row_sum(z: Tensor, rows: Tensor) -> Tensor:
+        return functional.cross_entropy(similarities(z, rows, codes, temperature), partners(rows, size), reduction="sum")
+
+    return mean_over_rows(row_sum, z1, z2, own, block)
 
 
-def contrastive_accuracy(z1: Tensor, z2: Tensor, same: Tensor | None = None) -> Tensor:
-    """Share of the 2B views whose partner is the most similar of all allowed views; arguments as in `nt_xent`."""
-    nearest = _similarities(z1, z2, same).argmax(dim=1)
-    return (nearest == _partners(len(z1), nearest.device)).float().mean()
+@torch.no_grad()
+def contrastive_accuracy(z1: Tensor, z2: Tensor, codes: Tensor | None = None, own: slice | None = None, block: int | None = None) -> Tensor:
+    """Share of the views whose partner is the most similar of all allowed views; arguments as in `nt_xent`."""
+    size = len(z1)
 
+    def row_sum(z: Tensor, rows: Tensor) -> Tensor:
+        return (similarities(z, rows, codes).argmax(dim=1) == partners(rows, size)).float().sum()
 
-def _similarities(z1: Tensor, z2: Tensor, same: Tensor | None) -> Tensor:
-    """Cosine similarities [2B, 2B] of all views, -inf where a view may not be compared: itself and false negatives."""
-    # Without this, the matrix product would be done in bf16 or fp16 again.
-    with torch.autocast(z1.device.type, enabled=False):
-        z = torch.cat([z1, z2])
-        z = functional.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
-        similarities = z @ z.T
-    barred = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    if same is not None:
-        others = same & ~torch.eye(len(z1), dtype=torch.bool, device=z.device)
-        barred = barred | others.repeat(2, 2)
-    return similarities.masked_fill(barred, -torch.inf)
-
-
-def _partners(size: int, device: torch.device) -> Tensor:
-    """Row of each view's partner, int64 [2B]: view i of the first half belongs to view i + B."""
-    return torch.arange(2 * size, device=device).roll(size)
+    return mean_over_rows(row_sum, z1, z2, own, block)

@@ -94,7 +94,8 @@ def test_batches_hold_crops_of_the_clips(made: Path) -> None:
     (batch, *others) = data.train_dataloader()
     assert len(others) == 18 // 4 - 1
     read = data.on_after_batch_transfer(batch, 0)
-    assert read["crops"].shape == (2, 4, 2000) and read["recording"].tolist() == batch["row"].tolist()
+    assert read["crops"].shape == (2, 4, 2000) and read["recording"].tolist() == [batch["row"].tolist()] * 2
+    assert set(read) == {"crops", "recording", "patient"} and read["patient"].unique().numel() <= 4
     clips = data.store.read(data.clips[batch["row"]], torch.zeros(4, dtype=torch.int64), 3600)
     for view in range(2):
         first = (batch["draw"][:, view] * 1601).long()
@@ -103,7 +104,7 @@ def test_batches_hold_crops_of_the_clips(made: Path) -> None:
     data.trainer.training = False
     (loader,) = data.val_dataloader()
     validated = [data.on_after_batch_transfer(each, 0) for each in loader]
-    assert torch.cat([each["recording"] for each in validated]).tolist() == list(range(18, 24))
+    assert torch.cat([each["recording"][0] for each in validated]).tolist() == list(range(18, 24))
 
 
 def test_the_same_crop_is_read_once(made: Path) -> None:

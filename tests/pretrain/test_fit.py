@@ -55,9 +55,9 @@ def test_a_finished_run_is_not_run_again_and_another_is_refused(fit: Any, tmp_pa
     assert (tmp_path / "run" / "encoder.pt").stat().st_mtime_ns == written
     capsys.readouterr()
     with pytest.raises(SystemExit) as exit:
-        fit(tmp_path / "run", "--model.temperature", "0.5", "--trainer.max_epochs", "1")
+        fit(tmp_path / "run", "--model.objective.init_args.temperature", "0.5", "--trainer.max_epochs", "1")
     assert exit.value.code == 1
-    assert "holds a run with model.temperature=0.1, not 0.5: choose another --out" in capsys.readouterr().err
+    assert "holds a run with model.objective.init_args.temperature=0.1, not 0.5: choose another --out" in capsys.readouterr().err
     assert (tmp_path / "run" / "encoder.pt").stat().st_mtime_ns == written
 
 
@@ -139,7 +139,7 @@ def test_a_run_does_not_go_on_with_other_clips(made: Path, fit: Any, tmp_path: P
         (["--model.views", "three"], 2, "two_crops"),
         (["--model.encoder", "common.frontends.log_mel.LogMel"], 2, "subclass of Encoder"),
         (["--data.batch_size", "0"], 1, "data.batch_size is 0, expected at least 1"),
-        (["--model.temperature", "0"], 1, "model.temperature is 0.0"),
+        (["--model.objective.init_args.temperature", "0"], 1, "temperature is 0.0"),
         (["--data.manifest", "{made}/none.csv"], 1, "No table at {made}/none.csv"),
         (["--data.manifest", "{made}/folds.csv"], 1, "has no column 'path'"),
         (["--data.exclude_fold", "0"], 1, "go together"),
@@ -178,7 +178,7 @@ def test_help_names_every_option_with_its_meaning_and_default(capsys: pytest.Cap
     for part in (
         "Contrastive pretraining of an encoder.",
         "length of a crop, s. (type: float, default: 8.0)",
-        "of the loss; small ones count the hardest negatives only. (type: float, default: 0.1)",
+        "what training lowers: NTXent (SimCLR), SupCon on ``data.labels``, or VICReg.",
         "epochs between probes; the last epoch is always probed. (type: int, default: 10)",
         "fold of it whose held-out patients are never seen. (type: int | null, default: null)",
         "Run folder; an unfinished run in it is resumed.",
@@ -197,7 +197,7 @@ def test_options_override_the_config_down_to_a_part_of_a_part(made: Path) -> Non
     encoder = config["model"]["encoder"]
     assert encoder["class_path"].endswith("TimmEncoder") and encoder["init_args"]["name"] == "resnet18"
     assert encoder["init_args"]["pretrained"] is False
-    assert config["model"]["temperature"] == 0.1
+    assert config["model"]["objective"]["init_args"] == {"temperature": 0.1, "block": None}
 
 
 def test_a_development_run_needs_no_checkpoint(fit: Any, tmp_path: Path) -> None:
