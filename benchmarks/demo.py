@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import cli
+from benchmarks.commands import call
 from common.errors import UserError
-from common.progress import say
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_FOLDS = 3
@@ -52,43 +51,31 @@ def demo(data: Path | None, out: Path) -> dict[str, Any]:
     if data is None:
         data = out / "recordings"
         if not (data / "train.csv").is_file():
-            _call("common", "synthetic", "--out", data, "--patients", PATIENTS, "--clips-per-patient", CLIPS_PER_PATIENT)
+            call("common", "synthetic", "--out", data, "--patients", PATIENTS, "--clips-per-patient", CLIPS_PER_PATIENT)
     manifest, audited = out / "manifest.csv", out / "audit"
-    _call("common", "manifest", "takehome", "--root", data, "--out", manifest)
-    audit = _call("common", "audit", "--manifest", manifest, "--out", audited)
+    call("common", "manifest", "takehome", "--root", data, "--out", manifest)
+    audit = call("common", "audit", "--manifest", manifest, "--out", audited)
     clean = audited / "manifest.csv"
 
     folds = out / "folds.csv"
-    _call("finetune", "folds", "--manifest", clean, "--out", folds, "--num-folds", NUM_FOLDS)
+    call("finetune", "folds", "--manifest", clean, "--out", folds, "--num-folds", NUM_FOLDS)
     data_options = ("--data.manifest", clean, "--data.store", out / "store")
     encoders, run = out / "encoders", out / "crossval"
     small = ("--model.clip_s", CLIP_S, "--data.batch_size", BATCH_SIZE)
     pretraining = ("--folds", folds, "--out", encoders, "--trainer.max_epochs", PRETRAIN_EPOCHS)
-    _call("pretrain", "folds", "-c", ROOT / "configs/pretrain_small.yaml", *data_options, *small, *pretraining)
+    call("pretrain", "folds", "-c", ROOT / "configs/pretrain_small.yaml", *data_options, *small, *pretraining)
     training = ("--data.folds", folds, "--encoder", encoders, "--out", run, "--trainer.max_epochs", FINETUNE_EPOCHS)
-    _call("finetune", "crossval", "-c", ROOT / "configs/finetune_small.yaml", *data_options, *small, *training)
-    report = _call("finetune", "report", "--run", run)
+    call("finetune", "crossval", "-c", ROOT / "configs/finetune_small.yaml", *data_options, *small, *training)
+    report = call("finetune", "report", "--run", run)
     model = out / "model.pt"
-    _call("finetune", "export", "--run", run, "--out", model)
+    call("finetune", "export", "--run", run, "--out", model)
     recording = _first_recording(clean)
-    _call("finetune", "predict", "--model", model, "--input", recording, "--out", out / "prediction.csv")
+    call("finetune", "predict", "--model", model, "--input", recording, "--out", out / "prediction.csv")
 
     _explain(out, audit, report, model)
     minutes = round((time.monotonic() - started) / 60, 2)
     figures = {"folds": NUM_FOLDS, "macro_auroc": report["macro_auroc"], "report": report["report"], "model": str(model)}
     return {"minutes": minutes, **figures}
-
-
-def _call(package: str, *args: object) -> Any:
-    words = [str(arg) for arg in args]
-    say(f"\n$ python -m {package} {' '.join(words)}")
-    return cli.call(f"python -m {package}", _commands(package), words)
-
-
-def _commands(package: str) -> cli.Commands:
-    import importlib
-
-    return importlib.import_module(f"{package}.__main__").COMMANDS
 
 
 def _first_recording(manifest: Path) -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import cli
+from benchmarks.commands import call
 from common.errors import UserError
 from common.progress import say
 from common.provenance import git_commit, machine, versions
@@ -71,8 +71,8 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _made_manifest(folder: Path, options: argparse.Namespace) -> Path:
     size = ("--patients", PATIENTS, "--clips_per_patient", CLIPS_PER_PATIENT, "--seconds", options.file_seconds)
-    _call("common", "synthetic", "--out", folder / "made", "--sample_rate", options.file_rate, *size)
-    _call("common", "manifest", "takehome", "--root", folder / "made", "--out", folder / "manifest.csv")
+    call("common", "synthetic", "--out", folder / "made", "--sample_rate", options.file_rate, *size)
+    call("common", "manifest", "takehome", "--root", folder / "made", "--out", folder / "manifest.csv")
     return folder / "manifest.csv"
 
 
@@ -80,7 +80,7 @@ def _measure(encoder: str, manifest: Path, folder: Path, options: argparse.Names
     """Run the real command with the shipped config; a callback takes turns with the other ways."""
     results = folder / f"{encoder}.json"
     turns = {"results": str(results), "steps": options.steps, "rounds": options.rounds, "workers": options.workers}
-    _call(
+    call(
         "pretrain",
         "fit",
         *("-c", _config(folder, options.sample_rate), "--out", folder / encoder),
@@ -100,13 +100,6 @@ def _config(folder: Path, sample_rate: int) -> Path:
     path = folder / "pretrain.yaml"
     path.write_text(config, encoding="utf-8")
     return path
-
-
-def _call(package: str, *args: object) -> Any:
-    import importlib
-
-    commands = importlib.import_module(f"{package}.__main__").COMMANDS
-    return cli.call(f"python -m {package}", commands, [str(arg) for arg in args])
 
 
 def _show(encoder: str, results: dict[str, Any]) -> None:
