@@ -49,10 +49,15 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        self.skipped = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose batches come next; Lightning calls it."""
         self.epoch = epoch
+
+    def skip(self, batches: int) -> None:
+        """Leave out the first ``batches`` of the next pass: a run that was cut off within an epoch has seen them."""
+        self.skipped = batches
 
     def __len__(self) -> int:
         per_rank = self.num_clips // self.world_size
@@ -61,7 +66,8 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
         return -(-self.num_clips // (self.batch_size * self.world_size))
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        epoch = self.epoch if self.shuffle else 0
+        epoch, first = self.epoch if self.shuffle else 0, self.skipped
+        self.skipped = 0
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(self.num_clips, generator=generator) if self.shuffle else torch.arange(self.num_clips)
         # Handed on in single precision: not every accelerator has double.
@@ -69,7 +75,7 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
         own, own_draws = order[self.rank :: self.world_size], draws[self.rank :: self.world_size]
         if self.shuffle:
             own = own[: self.num_clips // self.world_size]
-        for batch in range(len(self)):
+        for batch in range(first, len(self)):
             taken = slice(batch * self.batch_size, min((batch + 1) * self.batch_size, len(own)))
             yield {"row": own[taken], "draw": own_draws[taken]}
 
@@ -81,9 +87,35 @@ class _AsTheyAre(Dataset[dict[str, Tensor]]):
         return batch
 
 
+class RowLoader(DataLoader[dict[str, Tensor]]):
+    """A DataLoader of row numbers that knows how many batches of the epoch it has given, so that a run can go on within an epoch.
+
+    Lightning saves and restores the state of every loader that has these two methods.
+    """
+
+    def __init__(self, sampler: BatchSampler) -> None:
+        # In this process: worker processes would only copy integers.
+        super().__init__(_AsTheyAre(), sampler=sampler, batch_size=None, num_workers=0)
+        self.rows = sampler
+        self.given = 0
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]
+        self.given = self.rows.skipped
+        for batch in super().__iter__():
+            self.given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Batches given of the epoch that is not finished, 0 after its last."""
+        return {"batches": self.given % len(self)}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.rows.skip(state_dict["batches"])
+
+
 def loader(sampler: BatchSampler) -> DataLoader[dict[str, Tensor]]:
-    """A DataLoader of row numbers in this process: worker processes would only copy integers."""
-    return DataLoader(_AsTheyAre(), sampler=sampler, batch_size=None, num_workers=0)
+    """A loader of the batches of ``sampler``."""
+    return RowLoader(sampler)
 
 
 def crop_offsets(lengths: Tensor, draws: Tensor, num_samples: int) -> Tensor:

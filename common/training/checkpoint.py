@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from common.described import Described, build
 from common.encoders.base import load_weights, open_weights
 from common.errors import UserError
+from common.files import atomic_path
 
 # Stands for the run folder in checkpoints.
 RUN_FOLDER = "<run folder>"
@@ -32,6 +35,18 @@ class FolderCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(_replaced(state_dict, RUN_FOLDER, str(self.dirpath)))
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside the one that it replaces, then renames it: a kill leaves the old one or the new one.
+
+    Lightning's own writes into the system's temporary folder. Where that is another disk, its last act is a copy, which a kill
+    can cut short.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
 
 
 def _replaced(value: Any, old: str, new: str) -> Any:

@@ -12,9 +12,9 @@ from common.files import write_text
 
 LAST, BEST, FINISHED, CONFIG = "last.ckpt", "best.ckpt", "finished.json", "config.yaml"
 
-# What may differ between the start of a run and its resumption: where it is shown and on how many devices it runs (which changes the
-# batches, but a run need not wait for the devices that it began on).
-FREE_KEYS = ("config", "out", "tracking", "trainer.enable_progress_bar", "trainer.num_nodes", "trainer.devices")
+# What may differ between the start of a run and its resumption: where it is shown, how often it is saved and on how many devices it
+# runs (which changes the batches, but a run need not wait for the devices that it began on).
+FREE_KEYS = ("config", "out", "tracking", "checkpoint_minutes", "trainer.enable_progress_bar", "trainer.num_nodes", "trainer.devices")
 
 
 def claim(folder: Path, config: dict[str, Any]) -> bool:

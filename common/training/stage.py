@@ -7,6 +7,7 @@ schema of the config files.
 import gc
 import json
 import logging
+import signal
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,17 +17,20 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.callbacks import RichProgressBar, Timer
+from jsonargparse.typing import NonNegativeFloat
+from pytorch_lightning.callbacks import Checkpoint, RichProgressBar, Timer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from common import cli as command_line
 from common.errors import UserError
 from common.files import write_json
 from common.progress import say
 from common.training.allocator import keep_freed_memory
-from common.training.checkpoint import FolderCheckpoint
+from common.training.checkpoint import FolderCheckpoint, WholeFiles
+from common.training.epoch_sums import EpochSums
 from common.training.metrics_csv import MetricsCsv
+from common.training.mid_epoch import MidEpochCheckpoint
 from common.training.run_folder import BEST, CONFIG, FINISHED, LAST, abandon, claim, finished
 from common.training.step_seed import StepSeed
 from common.training.stopping import StayStopped
@@ -62,7 +66,7 @@ class Stage:
 
         Raises:
             UserError: the run folder holds another run, or training cannot start on this data or these settings.
-            SystemExit: the arguments are wrong (2), or only help was asked for (0).
+            SystemExit: the arguments are wrong (2), only help was asked for (0), or SIGTERM came (143).
         """
         _free_accelerator()
         command = self._command(args)
@@ -112,6 +116,10 @@ class Stage:
 def _fit(trainer: pl.Trainer, model: pl.LightningModule, data: pl.LightningDataModule, checkpoint: Path) -> None:
     try:
         trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None)
+    except SIGTERMException:
+        say(f"Stopped by SIGTERM after step {trainer.global_step}: run the same command again to go on.")
+        # What a shell reports of a program that SIGTERM ended.
+        raise SystemExit(128 + signal.SIGTERM) from None
     except SystemExit:
         # Lightning makes an exit without a word of an interrupt.
         if not trainer.interrupted:
@@ -171,6 +179,12 @@ class _StageCommand(LightningCLI):
         parser.add_argument(
             "--tracking", type=Tracking, default=Tracking(job_type=self.stage.job_type), help="How the run is shown on W&B."
         )
+        parser.add_argument(
+            "--checkpoint_minutes",
+            type=NonNegativeFloat,
+            default=10.0,
+            help="Minutes of training after which last.ckpt is written within an epoch too; 0: at the ends of epochs only.",
+        )
 
     def before_instantiate_classes(self) -> None:
         self.folder = Path(self.config["out"])
@@ -202,20 +216,23 @@ class _StageCommand(LightningCLI):
         loggers += extra if isinstance(extra, list) else [] if isinstance(extra, bool) or extra is None else [extra]
         chosen = config.get("callbacks") or []
         timers = [] if any(isinstance(each, Timer) for each in chosen) else [Timer()]
-        callbacks = [*chosen, *timers, StepSeed(), StayStopped(), *self._checkpoints()]
+        callbacks = [*chosen, *timers, StepSeed(), StayStopped(), EpochSums(), *self._checkpoints()]
         if config.get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
-        return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+        plugins = config.get("plugins") or []
+        plugins = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFiles()]
+        return super().instantiate_trainer(logger=loggers, callbacks=callbacks, plugins=plugins, **kwargs)
 
-    def _checkpoints(self) -> list[FolderCheckpoint]:
+    def _checkpoints(self) -> list[Checkpoint]:
         # At the end of the epoch, not of its validation: EarlyStopping counts between the two, and its count belongs into last.ckpt.
         always: dict[str, Any] = {"dirpath": self.folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
         last = FolderCheckpoint(filename=Path(LAST).stem, **always)
+        within = MidEpochCheckpoint(self.folder / LAST, self.config_init["checkpoint_minutes"])
         if self.stage.monitor is None:
-            return [last]
+            return [last, within]
         # The best first: a kill between the two leaves a last.ckpt that makes the same best.ckpt again.
         best = FolderCheckpoint(filename=Path(BEST).stem, monitor=self.stage.monitor, mode="max", **always)
-        return [best, last]
+        return [best, last, within]
 
 
 def _refuse_half_weights(precision: Any) -> None:
