@@ -154,7 +154,8 @@ class PretrainData(ClipData):
         Returns:
             ``crops``: waveforms [V, B, T], V crops of each clip as the module wants; ``recording`` and ``patient``: int64 [V, B], equal
             for crops of one recording, of one patient (or recording where no patient is named); with ``labels`` also ``label``:
-            int64 [V, B], equal for equal labels, -1 where one of them is not annotated.
+            int64 [V, B], equal for equal labels, -1 where one of them is not annotated. ``row``: int64
+            [V, B], the rows of `table` that the crops are of.
         """
         assert self.trainer is not None
         device = batch["row"].device
@@ -166,7 +167,7 @@ class PretrainData(ClipData):
             rows[1] = self.partners.draw(rows[0], batch["draw"][:, 2])
         crops = [self.random_crops(each, batch["draw"][:, view]) for view, each in enumerate(rows)]
         of_views = torch.stack(rows)
-        return {"crops": torch.stack(crops), **{name: code[of_views] for name, code in self.codes.items()}}
+        return {"crops": torch.stack(crops), "row": of_views, **{name: code[of_views] for name, code in self.codes.items()}}
 
     @property
     def _draws(self) -> int:

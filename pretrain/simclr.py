@@ -18,10 +18,12 @@ from common.training.optim import OptimizerName, configure, learning_rate, param
 from common.training.parts import check_parts
 from pretrain.chunks import in_chunks
 from pretrain.loss import contrastive_accuracy
-from pretrain.meters import alignment, effective_rank, embedding_std, uniformity
+from pretrain.monitor.meters import alignment, effective_rank, embedding_std, uniformity
+from pretrain.monitor.probing import ProbeEpochs
+from pretrain.monitor.stopping import StopWhenBroken
+from pretrain.monitor.views import ViewPictures
 from pretrain.objectives.base import Objective, Pairs
 from pretrain.objectives.nt_xent import NTXent
-from pretrain.probe import ProbeEpochs
 from pretrain.projection_head import ProjectionHead
 
 
@@ -53,6 +55,10 @@ class SimCLR(DescribedModule):
         chunk_size: clips that go through encoder and head at a time where a whole batch does not fit the memory; each twice, the
             second time for its gradient. The loss is that of the whole batch, and so is the gradient but for batch norm, which
             counts each chunk on its own: take chunks of some dozens. The whole batch at once by default.
+        collapse_epochs: epochs of collapse, one after the other, after which the run stops; 0: it never does. The warm-up and the
+            first 100 steps do not count.
+        collapse_std: the embeddings count as collapsed while val/embedding_std is below this (0 all alike, 1 spread evenly),
+        collapse_rank: or while val/effective_rank is below this (0 all alike, 1 all on one line).
     """
 
     def __init__(
@@ -75,6 +81,9 @@ class SimCLR(DescribedModule):
         warmup_epochs: float = 5.0,
         channels_last: bool = True,
         chunk_size: int | None = None,
+        collapse_epochs: int = 5,
+        collapse_std: float = 0.01,
+        collapse_rank: float = 1.1,
     ) -> None:
         for name, value in {
             "lr": lr,
@@ -106,6 +115,9 @@ class SimCLR(DescribedModule):
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
         self.chunk_size = chunk_size
+        self.collapse_epochs = collapse_epochs
+        self.collapse_std = collapse_std
+        self.collapse_rank = collapse_rank
         self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -127,9 +139,6 @@ class SimCLR(DescribedModule):
         loss = self.objective(pairs)
         accuracy = contrastive_accuracy(pairs.z1, pairs.z2, pairs.codes, pairs.own)
         joined_loss, joined_accuracy = self._mean_of_processes(torch.stack([loss.detach(), accuracy]))
-        # Once per epoch: looking at a number makes the host wait for the accelerator, and a diverged model stays diverged.
-        if self.trainer.is_last_batch:
-            self._refuse_not_finite(joined_loss)
         size = batch["crops"].shape[1]
         # Not train/loss_step on the progress bar, which would look at it at every step.
         self.log("train/loss", joined_loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
@@ -138,17 +147,17 @@ class SimCLR(DescribedModule):
         self.log("train/lr", learning_rate(self.trainer), batch_size=size)
         return loss
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         spectrogram = self.views(batch["crops"])
         size = len(spectrogram) // 2
         embeddings = torch.cat([self.encoder(part) for part in spectrogram.split(2 * (self.chunk_size or size))])
         # Each process goes through all validation clips.
         pairs = self._pairs(self.projection_head(embeddings).unflatten(0, (2, size)), batch)
         loss = self.objective(pairs)
-        self._refuse_not_finite(loss)
         self.log("val/loss", loss, prog_bar=True, batch_size=size)
         self.log("val/accuracy", contrastive_accuracy(pairs.z1, pairs.z2, pairs.codes), batch_size=size)
         self._validated.append((embeddings[:size].float().cpu(), pairs.z1.float().cpu(), pairs.z2.float().cpu()))
+        return loss
 
     def on_validation_epoch_end(self) -> None:
         embeddings, z1, z2 = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
@@ -160,7 +169,8 @@ class SimCLR(DescribedModule):
             self.log("val/effective_rank", effective_rank(embeddings))
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        return [ProbeEpochs()]
+        stop = StopWhenBroken(self.collapse_epochs, self.collapse_std, self.collapse_rank, self.warmup_epochs)
+        return [stop, ViewPictures(), ProbeEpochs()]
 
     def configure_optimizers(self) -> Any:
         if self.trainer.accumulate_grad_batches != 1:
@@ -221,10 +231,3 @@ class SimCLR(DescribedModule):
         gathered = self.all_gather(figures) if self.trainer.world_size > 1 else figures.unsqueeze(0)
         assert isinstance(gathered, Tensor)
         return gathered.mean(dim=0)
-
-    def _refuse_not_finite(self, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"The loss became {loss.item()} in epoch {self.current_epoch}, step {self.global_step}: lower model.lr ({self.lr}) or "
-                "lengthen model.warmup_epochs, and check the recordings with 'python -m common audit'."
-            )

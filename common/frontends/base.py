@@ -39,6 +39,11 @@ class FrontEnd(Described, nn.Module):
     num_bins: int
     min_samples: int
 
+    @property
+    def bin_hz(self) -> Tensor | None:
+        """Centre of each bin, Hz, float32 [F] on the CPU; None where bins are no bands of frequency, or their centres are not known."""
+        return None
+
     def forward(self, waveform: Tensor) -> Tensor:
         """Map waveforms [B, T], float in [-1, 1], to spectrograms [B, 1, F, N], float32.
 

@@ -1,5 +1,8 @@
 """Constant-Q transform: bins spaced as musical notes are, each as many periods long."""
 
+import math
+
+import torch
 from torch import Tensor
 
 from common.frontends.base import FrontEnd, LogCompression, Normalise, check_band, keep_out_of_checkpoints
@@ -63,6 +66,10 @@ class Cqt(FrontEnd):
         self.min_samples = self.transform.kernel_width // 2 + 1
         self.compression = LogCompression(normalise, floor_db)
         keep_out_of_checkpoints(self)
+
+    @property
+    def bin_hz(self) -> Tensor:
+        return torch.logspace(math.log10(self.f_min_hz), math.log10(self.f_max_hz), self.num_bins)
 
     def spectrogram(self, waveform: Tensor) -> Tensor:
         # "wrap" gives a sine at full scale the magnitude 1 in its bin, whatever the length of the kernel.

@@ -99,6 +99,11 @@ class FilterbankFrontEnd(FrontEnd):
         self.register_buffer("weights", torch.as_tensor(weights, dtype=torch.float32))
         keep_out_of_checkpoints(self)
 
+    @property
+    def bin_hz(self) -> Tensor:
+        weights = self.weights.cpu()
+        return weights @ torch.linspace(0, self.sample_rate / 2, weights.shape[1]) / weights.sum(dim=1)
+
     def spectrogram(self, waveform: Tensor) -> Tensor:
         return self.compression(torch.matmul(self.weights, self.power_spectrum(waveform)))
 

@@ -5,12 +5,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import yaml
 
 from common.errors import UserError
 from common.files import write_text
+from common.training.metrics_csv import MetricsCsv
 
 LAST, BEST, FINISHED, CONFIG = "last.ckpt", "best.ckpt", "finished.json", "config.yaml"
+BAD_BATCH = "bad_batch.pt"
 
 # What may differ between the start of a run and its resumption: where it is shown, how often it is saved and on how many devices it
 # runs (which changes the batches, but a run need not wait for the devices that it began on).
@@ -46,9 +49,17 @@ def finished(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def folder_of(trainer: pl.Trainer) -> Path | None:
+    """The folder of the run that ``trainer`` trains, where its metrics are; None outside a run from the command line."""
+    return next((logger.path.parent for logger in trainer.loggers if isinstance(logger, MetricsCsv)), None)
+
+
 def abandon(folder: Path) -> None:
-    """Remove a run's folder in which nothing was learned yet, so that a mistake leaves nothing that looks like a run."""
-    if not (folder / LAST).is_file():
+    """Remove a run's folder in which nothing was learned yet, so that a mistake leaves nothing that looks like a run.
+
+    A batch that was saved for a person to look at stays, and the folder with it.
+    """
+    if not any((folder / name).is_file() for name in (LAST, BAD_BATCH)):
         shutil.rmtree(folder, ignore_errors=True)
 
 

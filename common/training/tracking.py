@@ -100,6 +100,13 @@ def _logger(tracking: Tracking, folder: Path, config: dict[str, Any], mode: Wand
     return logger
 
 
+def log_picture(loggers: Iterable[Logger], name: str, path: Path) -> None:
+    """Show the picture in the file ``path`` as ``name`` on W&B, where it is among ``loggers``."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(name, [str(path)])
+
+
 @contextmanager
 def ended_loggers(loggers: Iterable[Logger]) -> Iterator[None]:
     """End ``loggers`` when the block does, W&B's run too, so that the next run of this process (the next fold) begins its own."""

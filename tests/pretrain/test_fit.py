@@ -144,7 +144,6 @@ def test_a_run_does_not_go_on_with_other_clips(made: Path, fit: Any, tmp_path: P
         (["--data.manifest", "{made}/folds.csv"], 1, "has no column 'path'"),
         (["--data.exclude_fold", "0"], 1, "go together"),
         (["--trainer.max_epochs", "-1"], 1, "set trainer.max_epochs"),
-        (["--model.lr", "1e30", "--model.optimizer", "sgd", "--model.warmup_epochs", "0"], 1, "The loss became nan"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pretrain.meters import alignment, effective_rank, embedding_std, uniformity
+from pretrain.monitor.meters import alignment, effective_rank, embedding_std, uniformity
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from pretrain import probe
 from pretrain.data import ProbeClips
-from pretrain.probe import knn, linear, probe_scores
+from pretrain.monitor.embeddings import embed_clips
+from pretrain.monitor.probe import knn, linear, probe_scores
 
 
 def slow_knn(train: np.ndarray, targets: np.ndarray, test: np.ndarray, k: int, temperature: float) -> list[float]:
@@ -52,12 +51,11 @@ def clips(size: int = 60) -> tuple[pd.DataFrame, torch.Tensor]:
     return table, embeddings
 
 
-def test_scores_tell_what_embeddings_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_tell_what_embeddings_know() -> None:
     table, embeddings = clips()
     trained = torch.arange(len(table)) % 2 == 0
-    data: Any = SimpleNamespace(probe=ProbeClips(table, torch.arange(len(table)), trained, ("wheeze", "crackle", "stridor")))
-    monkeypatch.setattr(probe, "embed_clips", lambda *_: embeddings)
-    scores = probe_scores(SimpleNamespace(), data)  # type: ignore[arg-type]
+    probe = ProbeClips(table, torch.arange(len(table)), trained, ("wheeze", "crackle", "stridor"))
+    scores = probe_scores(embeddings.numpy(), probe)
     assert set(scores) == {"knn_auroc/wheeze", "linear_auroc/wheeze", "knn_auroc/crackle", "linear_auroc/crackle"}
     assert scores["knn_auroc/wheeze"] > 0.95 and scores["linear_auroc/wheeze"] > 0.95
     assert 0.2 < scores["knn_auroc/crackle"] < 0.8
@@ -93,7 +91,7 @@ def test_embeddings_are_those_of_the_windows_that_cover_a_clip(made: Path) -> No
     data.setup("fit")
     rows = torch.tensor([3, 0, 5])
     model.train()
-    embeddings = probe.embed_clips(model, data, rows)
+    embeddings = embed_clips(model, data, rows)
     assert model.training
     model.eval()
     # Clips of 0.9 s (3600 samples) under windows of 2000: one from the start, one to the end.

@@ -3,50 +3,25 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.nn import functional
 
-from common.windows import clip_windows, pool_windows
-
 if TYPE_CHECKING:
-    from pretrain.data import PretrainData
-    from pretrain.simclr import SimCLR
-
-Scores = dict[str, float]
+    from pretrain.data import ProbeClips
 
 
-class ProbeEpochs(pl.Callback):
-    """Probes the encoder every ``data.probe_every_epochs`` epochs and after the last: val/knn_auroc/LABEL, val/linear_auroc/LABEL.
-
-    Does nothing where the data module has no probe clips.
-    """
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        data: Any = getattr(trainer, "datamodule", None)
-        if getattr(data, "probe", None) is None:
-            return
-        epochs = trainer.current_epoch + 1
-        if epochs % data.probe_every_epochs and epochs != trainer.max_epochs:
-            return
-        # One process is enough, and the probes are the same in all.
-        scores = probe_scores(pl_module, data) if trainer.is_global_zero else {}
-        for name, value in scores.items():
-            pl_module.log(f"val/{name}", value, rank_zero_only=True)
-
-
-def probe_scores(model: "SimCLR", data: "PretrainData") -> Scores:
+def probe_scores(embeddings: np.ndarray, probe: "ProbeClips") -> dict[str, float]:
     """AUROC of both probes for each label, on the tested half of the probe's patients.
+
+    Args:
+        embeddings: of the probe's clips, float [n, D].
+        probe: the clips.
 
     Returns:
         ``knn_auroc/LABEL`` and ``linear_auroc/LABEL``; a label without both classes in either half is left out.
     """
-    probe = data.probe
-    assert probe is not None
-    embeddings = embed_clips(model, data, probe.rows).numpy()
     trained = probe.trained.numpy()
-    scores: Scores = {}
+    scores: dict[str, float] = {}
     for label in probe.labels:
         targets = probe.table[label].to_numpy(dtype=float)
         known = ~np.isnan(targets)
@@ -86,28 +61,14 @@ def knn(train: np.ndarray, targets: np.ndarray, test: np.ndarray, k: int = 20, t
 
 def linear(train: np.ndarray, targets: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Logit of a logistic regression on standardised embeddings: train [n, D], targets [n], test [m, D] to [m]."""
+    return logistic_regression().fit(train, targets).decision_function(test)
+
+
+def logistic_regression() -> Any:
+    """A linear classifier of embeddings, of scikit-learn, not fitted."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     # Half of a labelled set is small against D: the classes are weighted alike, and the default penalty keeps it from memorising.
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced"))
-    return classifier.fit(train, targets).decision_function(test)
-
-
-@torch.no_grad()
-def embed_clips(model: "SimCLR", data: "PretrainData", rows: Tensor) -> Tensor:
-    """Embed whole clips without augmentation: the mean over windows that cover each clip, float32 [n, D], on the CPU."""
-    data.to_device(model.device)
-    window = data.crop_samples
-    clip, offsets = clip_windows(data.clips[rows.to(model.device)].length.tolist(), window, window)
-    embeddings = []
-    training = model.training
-    model.eval()
-    for batch in torch.arange(len(clip)).split(data.batch_size):
-        where = rows[clip[batch]].to(model.device)
-        with model.trainer.precision_plugin.forward_context():
-            embedded = model(data.windows(where, offsets[batch].to(model.device)))
-        embeddings.append(embedded.float().cpu())
-    model.train(training)
-    return pool_windows(torch.cat(embeddings), clip, len(rows), "mean")
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced"))
