@@ -82,7 +82,7 @@ class SimCLR(DescribedModule):
         channels_last: bool = True,
         chunk_size: int | None = None,
         collapse_epochs: int = 5,
-        collapse_std: float = 0.01,
+        collapse_std: float = 0.005,
         collapse_rank: float = 1.1,
     ) -> None:
         for name, value in {

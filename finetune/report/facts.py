@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from common.page.page import number
 from finetune.evaluation.summary import Evaluation
 from finetune.report.run_folder import RunFolder
-from finetune.report.text import number
 
 ENCODERS = {
     "none": "none: the encoder started from its own initial weights, no pretrained file was given",

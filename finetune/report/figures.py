@@ -1,48 +1,20 @@
 """The report's pictures, drawn in one style and returned as data URIs, so that the page stands alone."""
 
-import base64
-import io
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.page.drawing import BLUE, INK, PALE_BLUE, STYLE, VERMILION, data_uri
+from common.page.page import number
 from finetune.evaluation.curves import Curve, precision_recall, roc
 from finetune.evaluation.summary import Evaluation
-from finetune.report.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-# Blue and vermilion of Okabe & Ito's palette, which colour-blind readers can tell apart.
-POSITIVE, NEGATIVE, FOLD, INK, GRID = "#d55e00", "#0072b2", "#9cc3de", "#1f2933", "#e4e7eb"
-# Any: the type of an rcParams key is a Literal of every one there is.
-STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.edgecolor": "#9aa5b1",
-    "axes.labelcolor": INK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "text.color": INK,
-    "xtick.color": "#52606d",
-    "ytick.color": "#52606d",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": True,
-    "legend.framealpha": 0.85,
-    "legend.edgecolor": "none",
-    "legend.fontsize": 8,
-    "svg.fonttype": "path",
-    # Fixed, so that the same run gives the same bytes.
-    "svg.hashsalt": "auscult",
-}
+POSITIVE, NEGATIVE, FOLD = VERMILION, BLUE, PALE_BLUE
 MAX_COLUMNS = 3
 
 
@@ -118,7 +90,7 @@ def class_confusion_figure(evaluation: Evaluation) -> str:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(side + 0.8, side), layout="constrained")
         _matrix(figure.add_subplot(), counts, classes)
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def _curves(evaluation: Evaluation, axes: "Axes", column: int, curve_of: Callable[[np.ndarray, np.ndarray], Curve | None]) -> None:
@@ -173,10 +145,4 @@ def _panels(evaluation: Evaluation, draw: Callable[["Axes", int, str], None], he
         figure = Figure(figsize=(3.4 * columns, height * rows), layout="constrained")
         for column, label in enumerate(labels):
             draw(figure.add_subplot(rows, columns, column + 1), column, label)
-        return _data_uri(figure)
-
-
-def _data_uri(figure: "Figure") -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+        return data_uri(figure)

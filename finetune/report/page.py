@@ -1,15 +1,13 @@
 """Fill the report's page: what is shown, in which order, in which words. How it looks is in report.html."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
+from common.page.page import MISSING, Picture, Table, fill, number
 from finetune.evaluation.metrics import METRICS
 from finetune.evaluation.summary import Evaluation
 from finetune.report import figures
 from finetune.report.caveats import caveats_of
 from finetune.report.facts import data_facts, provenance_facts
 from finetune.report.run_folder import RunFolder
-from finetune.report.text import MISSING, fold_rows, interval, number, summary_line
+from finetune.report.text import fold_rows, interval, summary_line
 
 TITLES = {
     "auroc": "AUROC",
@@ -23,33 +21,10 @@ TITLES = {
 RULES = {"youden": "Youden's J (sensitivity + specificity - 1)", "f1": "F1"}
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of the page; the first cell of a row names it. ``foot`` rows are set apart (means, pooled)."""
-
-    caption: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    foot: Sequence[Sequence[str]] = ()
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the page: ``source`` is a data URI, ``alt`` says in words what it shows."""
-
-    caption: str
-    source: str
-    alt: str
-
-
 def render(folder: RunFolder, evaluation: Evaluation) -> str:
     """The page as one HTML text that needs no other file and no network."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("finetune.report", "."), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("report.html").render(
+    return fill(
+        "finetune.report",
         name=folder.path.resolve().name,
         summary=summary_line(evaluation),
         caveats=caveats_of(folder, evaluation),

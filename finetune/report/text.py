@@ -2,16 +2,8 @@
 
 from collections.abc import Sequence
 
+from common.page.page import MISSING, number
 from finetune.evaluation.summary import Evaluation, per_fold_table
-
-MISSING = "-"
-
-
-def number(value: float | int | None, digits: int = 3) -> str:
-    """A count as it is, a share with ``digits`` decimals, a dash where there is none (None or NaN)."""
-    if value is None or value != value:
-        return MISSING
-    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
 
 
 def interval(value: tuple[float, float] | None) -> str:

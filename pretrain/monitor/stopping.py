@@ -157,8 +157,9 @@ class StopWhenBroken(pl.Callback):
         seen = self._pending.first_not_finite(wait)
         if seen is not None:
             sentence = (
-                f"The loss became {seen.loss.item()} in epoch {seen.epoch}, step {seen.step}, of {seen.part}: lower model.lr "
-                f"({pl_module.lr}) or lengthen model.warmup_epochs, and check the recordings with 'python -m common audit'."
+                f"The {'validation ' if seen.part == 'validation' else ''}loss became {seen.loss.item()} in epoch {seen.epoch}, "
+                f"step {seen.step}: lower model.lr ({pl_module.lr}) or lengthen model.warmup_epochs, and check the recordings with "
+                "'python -m common audit'."
             )
             self._stop(trainer, sentence, seen)
 

@@ -351,5 +351,5 @@ def test_a_loss_that_is_not_finite_stops_training() -> None:
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
     )
-    with pytest.raises(UserError, match=r"The loss became nan in epoch 0, step 1: lower model\.lr"):
+    with pytest.raises(UserError, match=r"The loss became nan in epoch 0, step 0: lower model\.lr"):
         trainer.fit(model, DataLoader(Rows(), batch_size=None))
