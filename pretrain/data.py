@@ -101,6 +101,17 @@ class PretrainData(ClipData):
     def setup(self, stage: str) -> None:
         """Read the manifests, part the patients and open the store."""
         self._check_labels()
+        train, validation, probe = self.parts()
+        self.num_train, self.num_validation = len(train), len(validation)
+        self.open_store(pd.concat([train, validation, *([] if probe is None else [probe])], ignore_index=True))
+        self.codes = self._codes()
+        self.partners = self._partners() if self.model.pairs_recordings else None
+        if probe is not None:
+            self.probe = self._probe_clips(probe)
+        self._say_who()
+
+    def parts(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None]:
+        """Manifests of the clips to train on, of those for validation, and of those to probe (None without a probe)."""
         seen = self._without_held_out(self.read(self.labels))
         probe = self._read_probe()
         if probe is not None:
@@ -114,13 +125,7 @@ class PretrainData(ClipData):
         train, validation = self._split(seen)
         if len(train) < 2:
             raise UserError(f"{self.manifest_path} leaves {len(train)} clips to pretrain on: expected at least 2, better hundreds.")
-        self.num_train, self.num_validation = len(train), len(validation)
-        self.open_store(pd.concat([train, validation, *([] if probe is None else [probe])], ignore_index=True))
-        self.codes = self._codes()
-        self.partners = self._partners() if self.model.pairs_recordings else None
-        if probe is not None:
-            self.probe = self._probe_clips(probe)
-        self._say_who()
+        return train, validation, probe
 
     @property
     def seen(self) -> pd.DataFrame:
