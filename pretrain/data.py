@@ -142,6 +142,11 @@ class PretrainData(ClipData):
         """Recordings that the encoder saw."""
         return sorted(set(self.seen["recording"]))
 
+    @property
+    def hours(self) -> float:
+        """Hours of the clips that the encoder saw."""
+        return round(int(self.clips.length[: len(self.seen)].sum()) / self.store.sample_rate / 3600, 4)
+
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         assert self.trainer is not None
         rank, world_size = self.trainer.global_rank, self.trainer.world_size

@@ -36,8 +36,8 @@ def finish(trainer: pl.Trainer, model: SimCLR, data: PretrainData, folder: Path)
     """Write ``encoder.pt`` into the run folder, of the last epoch: a contrastive loss says little about which epoch is best.
 
     Returns:
-        Figures: where the encoder is, epochs, losses, meters and probes of the last epoch, the clips, patients and recordings that
-        it saw, and the minutes of training, those before a resumption included.
+        Figures: where the encoder is, epochs, losses, meters and probes of the last epoch, the clips, patients, recordings and
+        hours that it saw, and the minutes of training, those before a resumption included.
     """
     path = folder / ENCODER
     metrics = last_metrics(folder / "metrics.csv")
@@ -61,6 +61,7 @@ def finish(trainer: pl.Trainer, model: SimCLR, data: PretrainData, folder: Path)
         "clips": len(data.seen),
         "patients": len(data.patients),
         "recordings": len(data.recordings),
+        "hours": data.hours,
         "minutes": round(training_time_s(trainer) / 60, 2),
     }
 

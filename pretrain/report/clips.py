@@ -78,10 +78,3 @@ def label_names(table: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
     values = table[known].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     names = [" + ".join(label for label, value in zip(known, row, strict=True) if value == 1) for row in values]
     return np.array(["" if np.isnan(row).all() else name or "none of them" for name, row in zip(names, values, strict=True)])
-
-
-def clip_hours(*tables: pd.DataFrame) -> float | None:
-    """Hours of the clips of some manifests together; None where the length of one is not known."""
-    seconds = [table["end_s"].fillna(table["duration_s"]) - table["start_s"] for table in tables]
-    total = float(pd.concat(seconds).sum(skipna=False))
-    return None if np.isnan(total) else total / 3600

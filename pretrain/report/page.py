@@ -8,9 +8,9 @@ import numpy as np
 
 from common.errors import UserError
 from common.manifest import groups
-from common.page.page import MISSING, Picture, fill, number
+from common.page.page import Picture, fill, number
 from pretrain.data import PretrainData
-from pretrain.report.clips import Shown, clip_hours, label_names
+from pretrain.report.clips import Shown, label_names
 from pretrain.report.embedding_map import FEWEST_CLIPS, lay_out
 from pretrain.report.figures import curves_figure, map_figure
 from pretrain.report.run import Run
@@ -94,13 +94,12 @@ def _data_facts(run: Run) -> dict[str, str]:
     """Whom the encoder heard, by the run's own record and, where the manifest is still there, the manifest."""
     data = run.config["data"]
     facts = {"Manifest": Path(data["manifest"]).name}
-    for key in ("clips", "patients", "recordings"):
-        facts[f"{key.capitalize()} heard"] = number((run.figures or {}).get(key))
+    for key in ("clips", "patients", "recordings", "hours"):
+        facts[f"{key.capitalize()} heard"] = number((run.figures or {}).get(key), 2)
     try:
         train, validation, probe = PretrainData(**data).parts()
     except UserError:
-        return facts | {"Hours heard": f"{MISSING} (the manifest is not where it was)"}
-    facts["Hours heard"] = number(clip_hours(train, validation), 2)
+        return facts | {"To train on": "not known: the manifest is not where it was"}
     facts["To train on"] = _who(train)
     facts["For validation"] = _who(validation)
     if probe is not None:
