@@ -23,8 +23,9 @@ import torch
 
 from common import cli
 from common.audit.reasons import REASONS
-from common.manifest import COLUMNS, read_manifest
+from common.manifest import COLUMNS, groups, read_manifest, write_manifest
 from finetune.tasks.multilabel import MultiLabel
+from pretrain.data import chosen
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -266,15 +267,24 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("common", "synthetic", "--out", work / "folder", "--patients", 12, "--clips-per-patient", 4, "--seconds", 0.6, "--dirt")
     run("common", "manifest", "takehome", "--root", work / "folder", "--out", work / "manifest.csv")
     run("common", "audit", "--manifest", work / "manifest.csv", "--out", work / "audit", "--pictures", 1)
+    name_devices(manifest, share=0.4)
     run("finetune", "folds", "--manifest", manifest, "--out", work / "folds.csv", "--num_folds", 2)
     probe = ["--data.probe_manifest", manifest, "--data.probe_share", 0.4]
     run("pretrain", "fit", "-c", ROOT / "configs" / "pretrain.yaml", *data, *probe, *small, "--out", work / "pretrain")
+    run("pretrain", "report", "--run", work / "pretrain")
     folds = ["--data.folds", work / "folds.csv", "--encoder", work / "pretrain" / "encoder.pt", "--transductive"]
     run("finetune", "crossval", "-c", ROOT / "configs" / "finetune.yaml", *data, *folds, *small, "--out", work / "run")
     run("finetune", "report", "--run", work / "run", "--resamples", 20)
     run("finetune", "export", "--run", work / "run", "--out", work / "model.pt", "--per_fold", "false")
     run("finetune", "predict", "--model", work / "model.pt", "--input", work / "folder", "--out", work / "predictions.csv")
     return work
+
+
+def name_devices(manifest: Path, share: float) -> None:
+    """Give the patients that a probe of ``share`` of them takes two devices, two patients each or more."""
+    table = read_manifest(manifest)
+    probed = sorted(set(table["patient"][chosen(groups(table), share, "probe")]))
+    write_manifest(manifest, table.assign(device=np.where(table["patient"].isin(probed[::2]), "one", "other")))
 
 
 def run(package: str, *args: object) -> None:

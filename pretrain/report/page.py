@@ -122,6 +122,7 @@ def _provenance_facts(run: Run) -> dict[str, str]:
         "Encoder": _described(model["encoder"]),
         "Clip length, s": str(model["clip_s"]),
         "Views": str(model["views"]),
+        "Objective": _described(model["objective"]),
         "Batch size": str(run.config["data"]["batch_size"]),
         "Seed": str(run.config["seed_everything"]),
         "Training time, minutes": number((run.figures or {}).get("minutes"), 1),

@@ -95,7 +95,8 @@ def test_batches_hold_crops_of_the_clips(made: Path) -> None:
     assert len(others) == 18 // 4 - 1
     read = data.on_after_batch_transfer(batch, 0)
     assert read["crops"].shape == (2, 4, 2000) and read["recording"].tolist() == [batch["row"].tolist()] * 2
-    assert set(read) == {"crops", "recording", "patient"} and read["patient"].unique().numel() <= 4
+    assert set(read) == {"crops", "recording", "patient", "row"} and torch.equal(read["row"], batch["row"].expand(2, -1))
+    assert read["patient"].unique().numel() <= 4
     clips = data.store.read(data.clips[batch["row"]], torch.zeros(4, dtype=torch.int64), 3600)
     for view in range(2):
         first = (batch["draw"][:, view] * 1601).long()

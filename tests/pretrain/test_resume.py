@@ -108,27 +108,6 @@ def test_sigterm_saves_and_the_run_goes_on_there(
     same_run(tmp_path / "run", undisturbed)
 
 
-def test_accumulated_gradients_are_not_lost(fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """9 batches make steps of 4, 4 and 1: a checkpoint holds no gradients, so none is written among them."""
-    options = [*OPTIONS, "--trainer.accumulate_grad_batches", "4"]
-    fit(tmp_path / "undisturbed", *options)
-    seen = []
-
-    def count(module: SimCLR, *arguments: Any) -> Any:
-        seen.append(0)
-        if len(seen) == BATCHES + 7:
-            interrupt()
-        return STEP(module, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SimCLR, "training_step", count)
-        with pytest.raises(SystemExit):
-            fit(tmp_path / "run", *options, *OFTEN)
-    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 4
-    fit(tmp_path / "run", *options, *OFTEN)
-    same_run(tmp_path / "run", tmp_path / "undisturbed")
-
-
 def test_a_checkpoint_is_whole_or_not_there(fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path) -> None:
     save = torch.save
     written = []

@@ -1,5 +1,6 @@
 """A run that breaks stops in one sentence, keeps the batch, and leaves no checkpoint of it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(
     message = sentence(capsys)
     assert message.startswith("error: The loss became nan in epoch 0, step ") and "lower model.lr (1e+30)" in message
     saved = torch.load(tmp_path / "run" / "bad_batch.pt", weights_only=True)
+    described = (
+        (Path(__file__).resolve().parents[2] / "docs" / "files.md").read_text().partition("\n## bad_batch.pt\n")[2].partition("\n## ")[0]
+    )
+    assert set(re.findall(r"^\| `(\w+)`", described, re.MULTILINE)) == saved.keys()
     assert saved["reason"] in message and saved["part"] == "training" and saved["loss"] != saved["loss"]
     # One bad step makes the weights infinite, the next shows it.
     assert (saved["epoch"], saved["step"], saved["batch"]) == (0, 1, 1)
