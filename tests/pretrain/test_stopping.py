@@ -29,9 +29,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(
     message = sentence(capsys)
     assert message.startswith("error: The loss became nan in epoch 0, step ") and "lower model.lr (1e+30)" in message
     saved = torch.load(tmp_path / "run" / "bad_batch.pt", weights_only=True)
-    described = (
-        (Path(__file__).resolve().parents[2] / "docs" / "files.md").read_text().partition("\n## bad_batch.pt\n")[2].partition("\n## ")[0]
-    )
+    page = (Path(__file__).resolve().parents[2] / "docs" / "files.md").read_text()
+    described = page.partition("\n## bad_batch.pt\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)`", described, re.MULTILINE)) == saved.keys()
     assert saved["reason"] in message and saved["part"] == "training" and saved["loss"] != saved["loss"]
     # One bad step makes the weights infinite, the next shows it.
@@ -41,6 +40,13 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(
     assert not (tmp_path / "run" / "last.ckpt").exists()
     known = set(read_manifest(made / "manifest.csv")["clip_id"])
     assert {name for view in saved["clip_ids"] for name in view} <= known and saved["clip_ids"][0] == saved["clip_ids"][1]
+
+
+def test_a_batch_in_chunks_is_kept_with_all_projections(fit: Any, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        fit(tmp_path / "run", *DIVERGING, "--model.chunk_size", "2", "--model.views", "same_crop")
+    saved = torch.load(tmp_path / "run" / "bad_batch.pt", weights_only=True)
+    assert saved["crops"].shape == (1, 4, 2000) and saved["rows"].shape == (1, 4) and len(saved["projections"]) >= 8
 
 
 def test_the_last_checkpoint_is_from_before_it(fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
