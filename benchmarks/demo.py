@@ -88,7 +88,8 @@ def _explain(out: Path, audit: dict[str, Any], report: dict[str, Any], model: Pa
     import pandas as pd
 
     table = pd.read_csv(out / "crossval" / "report" / "per_fold.csv").astype({"patients": "Int64", "annotated_clips": "Int64"})
-    shown = [name for name in table if name in ("fold", "patients", "annotated_clips", "macro_auroc") or name.startswith("auroc_")]
+    counted = ("fold", "patients", "annotated_clips", "macro_auroc")
+    shown = [name for name in map(str, table) if name in counted or name.startswith("auroc_")]
     prediction = pd.read_csv(out / "prediction.csv").iloc[0]
     answers = ", ".join(f"{name.removeprefix('prob_')} {prediction[name]:.2f}" for name in prediction.index if name.startswith("prob_"))
     cells = table[shown].astype(object).where(table[shown].notna(), "-")

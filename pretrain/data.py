@@ -77,7 +77,7 @@ class PretrainData(ClipData):
         probe_manifest: str | None = None,
         probe_labels: Sequence[str] = ("normal", "wheeze", "crackle"),
         probe_share: float = 1.0,
-        probe_every_epochs: int = 10,
+        probe_every_epochs: int = 1,
     ) -> None:
         super().__init__(manifest, store, batch_size, on_device)
         if not 0 <= validation_share <= 0.5:
