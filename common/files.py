@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,6 +86,16 @@ def read_csv(path: str | Path, text: Sequence[str] = (), **options: Any) -> pd.D
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path} is not a table that can be read ({reason}); expected a UTF-8 CSV with a header row.") from error
+
+
+def refuse_a_full_disk(folder: Path, needed: int, what: str) -> None:
+    """Refuse to write ``needed`` bytes more for ``what`` into ``folder``, which exists, where its disk has less room."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{what} in {folder} needs {needed / 1e9:.2f} GB more, but its disk has {free / 1e9:.2f} GB free: "
+            "make space, lower the sample rate, or choose another disk."
+        )
 
 
 def sha256_file(path: str | Path) -> str:

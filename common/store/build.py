@@ -7,7 +7,6 @@ of a training run) wait for the lock and find the work done.
 """
 
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -21,7 +20,7 @@ from filelock import FileLock, Timeout
 from common.audio.read import read_header
 from common.audio.resample import resampled_length
 from common.errors import UserError
-from common.files import sha256_file
+from common.files import refuse_a_full_disk, sha256_file
 from common.progress import say
 from common.store.decode import decode, with_audit_hint
 from common.store.index import AUDIO_NAME, BYTES_PER_SAMPLE, Index, Recording, is_young, signature, store_folder
@@ -89,7 +88,7 @@ def _bring_up_to_date(index: Index, target: Path, paths: list[str], sample_rate:
     sources = list(map_in_threads(partial(_identify, sample_rate=sample_rate), paths, workers, "Checking recordings"))
     placed = {recording.content: recording for recording in index.values()}
     new = list({source.content: source for source in sources if source.content not in placed}.values())
-    _refuse_a_full_disk(target, sum(source.num_samples for source in new) * BYTES_PER_SAMPLE)
+    refuse_a_full_disk(target, sum(source.num_samples for source in new) * BYTES_PER_SAMPLE, "The waveform store")
     with (
         one_torch_thread(),
         (target / AUDIO_NAME).open("ab") as audio,
@@ -141,15 +140,6 @@ def _unchanged(source: Source) -> Source:
     if signature(source.path) != source.signature:
         raise UserError(f"{source.path} changed while it was being read: run the same command again once it is complete.")
     return source
-
-
-def _refuse_a_full_disk(target: Path, needed: int) -> None:
-    free = shutil.disk_usage(target).free
-    if needed > free:
-        raise UserError(
-            f"The waveform store in {target} needs {needed / 1e9:.2f} GB more, but its disk has {free / 1e9:.2f} GB free: "
-            "make space, lower the sample rate, or put the store on another disk."
-        )
 
 
 @contextmanager

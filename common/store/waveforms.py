@@ -5,7 +5,7 @@ to an accelerator. Reading a batch is one gather on that tensor's device.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.files import sha256_file
+from common.store.borders import sample_borders
 from common.store.build import build as bring_up_to_date
-from common.store.decode import AUDIT_HINT
 from common.store.index import AUDIO_NAME, BYTES_PER_SAMPLE, Index, Recording, absolute_paths, store_folder
 
 INT32_SAMPLES = 2**31
@@ -117,18 +117,7 @@ class WaveformStore:
                 raise UserError(f"The recording {path} of clip {clip_id!r} is not in the waveform store: open the store with its manifest.")
         recordings = [self._recordings[path] for path in paths]
         total = np.array([recording.length for recording in recordings], dtype=np.int64)
-        start = np.rint(table["start_s"].to_numpy(dtype=np.float64) * self.sample_rate)
-        end = np.rint(table["end_s"].to_numpy(dtype=np.float64) * self.sample_rate)
-        start = np.clip(np.nan_to_num(start), 0, total).astype(np.int64)
-        end = np.where(np.isnan(end), total, np.clip(np.nan_to_num(end), 0, total)).astype(np.int64)
-        empty = np.flatnonzero(end <= start)
-        if len(empty):
-            row = table.iloc[empty[0]]
-            more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
-            raise UserError(
-                f"Clip {row['clip_id']!r}{more} has no samples: it goes from {row['start_s']} s to {row['end_s']} s of {row['path']}, "
-                f"which lasts {total[empty[0]] / self.sample_rate:.3f} s; correct start_s and end_s, or remove it ({AUDIT_HINT})."
-            )
+        start, end = sample_borders(table, total, self.sample_rate)
         first = np.array([recording.start for recording in recordings], dtype=np.int64)
         scale = np.array([recording.scale for recording in recordings], dtype=np.float32)
         clips = ClipIndex(torch.from_numpy(first + start), torch.from_numpy(end - start), torch.from_numpy(scale))
@@ -165,6 +154,12 @@ class WaveformStore:
         waveform[whole] = rows.index_select(0, (clips.start + offset)[whole]).float().mul_(clips.scale[whole].unsqueeze(1))
         waveform[~whole] = self._gather(clips[~whole], offset[~whole], num_samples, mode)
         return waveform
+
+    def samples(self, clips: ClipIndex) -> Iterator[np.ndarray]:
+        """The stored samples of each clip as they are, int16 [T] each; the store must be in main memory."""
+        audio = self._audio.numpy()
+        for start, length in zip(clips.start.tolist(), clips.length.tolist(), strict=True):
+            yield audio[start : start + length]
 
     def fits(self, device: torch.device | str, share: float = 0.5) -> bool:
         """Whether the samples take no more than ``share`` of the memory that is free on ``device`` now.

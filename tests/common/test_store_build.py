@@ -200,7 +200,7 @@ def test_an_unusable_file_is_named(tmp_path: Path, spoil: Callable[[Path], None]
 
 def test_a_small_disk_is_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = recordings(tmp_path, 2, seconds=1.0)
-    monkeypatch.setattr(build_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * 4000 * 2 - 1))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2 * 4000 * 2 - 1))
     monkeypatch.setattr(build_module, "decode", None)
     with pytest.raises(UserError, match=r"needs 0\.00 GB more, but its disk has 0\.00 GB free"):
         open_store(manifest)
