@@ -49,15 +49,20 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
-        self.skipped = 0
+        self._cut_epoch, self._delivered = 0, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose batches come next; Lightning calls it."""
         self.epoch = epoch
 
-    def skip(self, batches: int) -> None:
-        """Leave out the first ``batches`` of the next pass: a run that was cut off within an epoch has seen them."""
-        self.skipped = batches
+    def skip(self, epoch: int, batches: int) -> None:
+        """Leave out the first ``batches`` of ``epoch``: a run that was cut off within it has seen them."""
+        self._cut_epoch, self._delivered = epoch, batches
+
+    @property
+    def skipped(self) -> int:
+        """Batches that are left out of the epoch."""
+        return self._delivered if self.epoch == self._cut_epoch else 0
 
     def __len__(self) -> int:
         per_rank = self.num_clips // self.world_size
@@ -66,8 +71,7 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
         return -(-self.num_clips // (self.batch_size * self.world_size))
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        epoch, first = self.epoch if self.shuffle else 0, self.skipped
-        self.skipped = 0
+        epoch = self.epoch if self.shuffle else 0
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(self.num_clips, generator=generator) if self.shuffle else torch.arange(self.num_clips)
         # Handed on in single precision: not every accelerator has double.
@@ -75,7 +79,7 @@ class BatchSampler(Sampler[dict[str, Tensor]]):
         own, own_draws = order[self.rank :: self.world_size], draws[self.rank :: self.world_size]
         if self.shuffle:
             own = own[: self.num_clips // self.world_size]
-        for batch in range(first, len(self)):
+        for batch in range(self.skipped, len(self)):
             taken = slice(batch * self.batch_size, min((batch + 1) * self.batch_size, len(own)))
             yield {"row": own[taken], "draw": own_draws[taken]}
 
@@ -106,11 +110,11 @@ class RowLoader(DataLoader[dict[str, Tensor]]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Batches given of the epoch that is not finished, 0 after its last."""
-        return {"batches": self.given % len(self)}
+        """The epoch and how many of its batches were given."""
+        return {"epoch": self.rows.epoch, "batches": self.given}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self.rows.skip(state_dict["batches"])
+        self.rows.skip(state_dict["epoch"], state_dict["batches"])
 
 
 def loader(sampler: BatchSampler) -> DataLoader[dict[str, Tensor]]:

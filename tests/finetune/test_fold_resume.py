@@ -30,7 +30,7 @@ def test_interrupted_within_an_epoch_it_ends_as_an_undisturbed_fold(made: Path, 
         with pytest.raises(SystemExit):
             fit(made, tmp_path / "run", "--checkpoint_minutes", "1e-9")
     checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
-    assert checkpoint["epoch"] == 2 and checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"batches": 1}]
+    assert checkpoint["epoch"] == 2 and checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"epoch": 2, "batches": 1}]
     assert {**fit(made, tmp_path / "run"), "seconds": 0} == {**expected, "seconds": 0}
     for file in ("metrics.csv", "predictions.csv"):
         assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "undisturbed" / file).read_bytes()
@@ -54,7 +54,7 @@ def test_accumulated_gradients_are_not_lost(made: Path, tmp_path: Path, monkeypa
         with pytest.raises(SystemExit):
             fit(made, tmp_path / "run", *options, "--checkpoint_minutes", "1e-9")
     checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
-    assert checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"batches": 3}]
+    assert checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"epoch": 1, "batches": 3}]
     fit(made, tmp_path / "run", *options)
     assert (tmp_path / "run" / "metrics.csv").read_text() == (tmp_path / "undisturbed" / "metrics.csv").read_text()
     ended, wanted = (torch.load(tmp_path / run / "last.ckpt", weights_only=True)["state_dict"] for run in ("run", "undisturbed"))

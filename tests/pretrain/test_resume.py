@@ -10,15 +10,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from cut_runs import OFTEN, at_step, interrupt, same_run
 
-from common.encoder_file import load_encoder
 from pretrain.simclr import SimCLR
 
 # 8 patients of 3 clips, 6 of them to train on: 9 batches in an epoch, 27 in all.
 BATCHES = 9
 OPTIONS = ["--trainer.max_epochs", "3", "--data.batch_size", "2", "--model.encoder.init_args.dropout", "0.2"]
-OFTEN = ["--checkpoint_minutes", "1e-9"]
-STEP = SimCLR.training_step
 
 
 @pytest.fixture(scope="module")
@@ -28,30 +26,6 @@ def undisturbed(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "run"
     main(["fit", "-c", str(made / "tiny.yaml"), "--data.manifest", str(made / "manifest.csv"), "--out", str(out), *OPTIONS])
     return out
-
-
-def at_step(number: int, action: Any) -> Any:
-    """A training step that calls ``action`` before the step ``number``."""
-
-    def step(module: SimCLR, *arguments: Any) -> Any:
-        if module.trainer.global_step == number:
-            action()
-        return STEP(module, *arguments)
-
-    return step
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
-
-
-def same_run(one: Path, other: Path) -> None:
-    ended, wanted = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (one, other))
-    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
-        torch.testing.assert_close(ended[part], wanted[part], rtol=0, atol=0, msg=part)
-    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
-    encoders = [load_encoder(folder / "encoder.pt").encoder.state_dict() for folder in (one, other)]
-    torch.testing.assert_close(*encoders, rtol=0, atol=0)
 
 
 def test_killed_within_an_epoch_it_ends_as_an_undisturbed_run(made: Path, fit: Any, tmp_path: Path, undisturbed: Path) -> None:
@@ -126,6 +100,19 @@ def test_a_checkpoint_is_whole_or_not_there(fit: Any, tmp_path: Path, monkeypatc
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 3
     fit(tmp_path / "run", *OPTIONS)
     same_run(tmp_path / "run", undisturbed)
+
+
+@pytest.mark.parametrize("step", [4, 5])
+def test_an_epoch_that_is_cut_short_counts_as_whole(fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The next one begins with its first batch, whatever the loader had left."""
+    options = [*OPTIONS, "--trainer.limit_train_batches", "5"]
+    fit(tmp_path / "undisturbed", *options)
+    with monkeypatch.context() as patch:
+        patch.setattr(SimCLR, "training_step", at_step(step, interrupt))
+        with pytest.raises(SystemExit):
+            fit(tmp_path / "run", *options, *OFTEN)
+    fit(tmp_path / "run", *options)
+    same_run(tmp_path / "run", tmp_path / "undisturbed")
 
 
 def test_every_step_is_logged_once(fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
