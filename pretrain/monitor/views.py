@@ -31,17 +31,21 @@ class ViewPictures(pl.Callback):
     Random numbers are drawn apart, so that a run with the picture is the run without it.
     """
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def __init__(self) -> None:
+        self._looked = False
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if self._looked:
+            return
+        self._looked = True
         folder, data = folder_of(trainer), getattr(trainer, "datamodule", None)
         if folder is None or data is None or not trainer.is_global_zero or (folder / VIEWS).exists():
             return
-        # A loader of its own: that of training must give its first batch to training.
-        batch = {name: value[:CLIPS].to(pl_module.device) for name, value in next(iter(data.train_dataloader())).items()}
         devices = [pl_module.device] if pl_module.device.type == "cuda" else []
         with torch.random.fork_rng(devices), torch.no_grad():
             torch.manual_seed(mix(global_seed(), PICTURE))
-            views = pl_module.views(data.on_after_batch_transfer(batch, 0)["crops"])
-        names = data.table["clip_id"].iloc[batch["row"].cpu().numpy()].tolist()
+            views = pl_module.views(batch["crops"][:, :CLIPS])
+        names = data.table["clip_id"].iloc[batch["row"][0, :CLIPS].cpu().numpy()].tolist()
         picture = draw_views(views.float().cpu().numpy(), names, pl_module.front_end)
         with atomic_path(folder / VIEWS) as temporary:
             temporary.write_bytes(picture)

@@ -21,7 +21,7 @@ def test_a_run_draws_its_views_once_and_is_not_changed_by_it(fit: Any, tmp_path:
     assert picture == (tmp_path / "two" / "views.png").read_bytes()
     height, width, _ = matplotlib.image.imread(io.BytesIO(picture), format="png").shape
     assert 300 < height < 900 and 700 < width < 900
-    monkeypatch.setattr(ViewPictures, "on_train_start", lambda *_: None)
+    monkeypatch.setattr(ViewPictures, "on_train_batch_start", lambda *_: None)
     fit(tmp_path / "without")
     assert not (tmp_path / "without" / "views.png").exists()
     assert (tmp_path / "one" / "metrics.csv").read_text() == (tmp_path / "without" / "metrics.csv").read_text()
