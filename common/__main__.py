@@ -15,6 +15,7 @@ COMMANDS: cli.Commands = {
     },
     "audit": Command("common.audit.run:audit", "judge every file and row: clean manifest, reasons, page with pictures"),
     "store": Command("common.store.command:store", "decode every recording once into a memory-mapped waveform store"),
+    "shard": Command("common.shards.command:shard", "decode every clip into WebDataset shards, to be streamed where a disk is too small"),
     "shuffle": Command("common.shuffle:shuffle", "shuffle labels between patients: the control that must come out at chance"),
     "synthetic": Command("common.synthetic.command:synthetic", "write made patients with breath noise, wheezes and crackles"),
 }
