@@ -8,6 +8,7 @@ from common.cli import Command
 
 COMMANDS: cli.Commands = {
     "fit": Command("pretrain.fit:fit", "pretrain one encoder (resumes an unfinished run)", parses_itself=True),
+    "stream": Command("pretrain.stream:stream", "the same from shards, for more audio than fits one disk", parses_itself=True),
     "folds": Command("pretrain.folds:folds", "pretrain one encoder per fold, without the patients it holds out", parses_itself=True),
     "report": Command("pretrain.report.command:report", "show what a run learned: curves, views, a map of its embeddings"),
 }

@@ -50,8 +50,12 @@ class ClipData(pl.LightningDataModule):
     def open_store(self, table: pd.DataFrame) -> None:
         """Open the store for the clips of ``table``, which become ``self.table``; batches name its rows."""
         self.table = table
-        self.store = WaveformStore.open(self.store_folder, table, sample_rate=self.model.front_end.sample_rate)
-        self.clips = self.store.clips(table)
+        self.store, self.clips = self.opened(table, self.model.front_end.sample_rate)
+
+    def opened(self, table: pd.DataFrame, sample_rate: int) -> tuple[WaveformStore, ClipIndex]:
+        """A store that holds the clips of ``table``, which `read` gave, at ``sample_rate`` (Hz), and where each is in it."""
+        store = WaveformStore.open(self.store_folder, table, sample_rate)
+        return store, store.clips(table)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of the data: by what it is known again."""

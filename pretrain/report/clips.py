@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from common.encoder_file import EncoderFile
 from common.errors import UserError
-from common.manifest import read_manifest
-from common.store.waveforms import WaveformStore
 from pretrain.data import PretrainData
 from pretrain.monitor.embeddings import embed
 from pretrain.monitor.probing import few_patients
+from pretrain.report.run import Run
 
 
 @dataclass(frozen=True)
@@ -32,12 +29,11 @@ class Shown:
     source: str
 
 
-def shown_clips(config: dict[str, Any], encoder: EncoderFile, manifest: str | None, store: str | None, most: int) -> Shown:
+def shown_clips(run: Run, manifest: str | None, store: str | None, most: int) -> Shown:
     """Embed the clips of ``manifest`` or, where it is None, those that the run probed or else kept for validation.
 
     Args:
-        config: the run's.
-        encoder: its result.
+        run: a run that has ended.
         manifest: of other clips.
         store: folder of the waveform store; the run's, or ``store`` beside ``manifest``, by default.
         most: clips at most; whole patients, chosen by the hash of their names.
@@ -45,27 +41,28 @@ def shown_clips(config: dict[str, Any], encoder: EncoderFile, manifest: str | No
     Raises:
         UserError: a manifest or recording is not there any more, or there are no such clips.
     """
-    data = PretrainData(**config["data"])
+    assert run.encoder is not None
     if manifest is not None:
-        table, source = read_manifest(manifest), f"clips of {Path(manifest).name}"
-        folder = Path(store) if store else Path(manifest).parent / "store"
+        data = PretrainData(manifest, store)
+        table, source = data.read(), f"clips of {Path(manifest).name}"
     else:
+        data = run.data()
+        data.store_folder = Path(store) if store else data.store_folder
         _, validation, probe = data.parts()
         table, source = (validation, "validation clips") if probe is None else (probe, "probed clips, which were not heard")
-        folder = Path(store) if store else data.store_folder
     if table.empty:
         raise UserError("the run kept no clips for validation or probes; name others with --manifest.")
     table = table.reset_index(drop=True)
     table = table.iloc[few_patients(table, most)].reset_index(drop=True)
-    front_end, model = encoder.front_end, config["model"]
-    opened = WaveformStore.open(folder, table, front_end.sample_rate)
+    encoder, front_end, model = run.encoder.encoder, run.encoder.front_end, run.config["model"]
+    opened, clips = data.opened(table, front_end.sample_rate)
     embeddings = embed(
-        lambda waveform: encoder.encoder(front_end(waveform)),
+        lambda waveform: encoder(front_end(waveform)),
         opened,
-        opened.clips(table),
+        clips,
         round(model["clip_s"] * front_end.sample_rate),
         model["short_clips"],
-        min(data.batch_size, 64),
+        min(run.config["data"]["batch_size"], 64),
     )
     return Shown(table, embeddings.numpy(), source)
 

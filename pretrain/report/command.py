@@ -16,7 +16,7 @@ def report(
     and patient. A run that has not ended has no map yet.
 
     Args:
-        run: folder that 'python -m pretrain fit' wrote.
+        run: folder that 'python -m pretrain fit' or 'stream' wrote.
         out: page to write; report.html inside the run's folder by default.
         manifest: manifest of other clips for the map.
         store: folder of the waveform store for the map; the run's, or 'store' beside ``manifest``, by default.
@@ -43,7 +43,7 @@ def report(
         notes.append("The run has not ended: its curves go to the last finished epoch, and there is no encoder for a map yet.")
     else:
         try:
-            shown = shown_clips(folder.config, folder.encoder, manifest, store, most_clips)
+            shown = shown_clips(folder, manifest, store, most_clips)
         except UserError as error:
             # A page of a run whose recordings are elsewhere is still worth reading; clips that were asked for must be there.
             if manifest is not None:

@@ -9,7 +9,6 @@ import numpy as np
 from common.errors import UserError
 from common.manifest import groups
 from common.page.page import Picture, fill, number
-from pretrain.data import PretrainData
 from pretrain.report.clips import Shown, label_names
 from pretrain.report.embedding_map import FEWEST_CLIPS, lay_out
 from pretrain.report.figures import curves_figure, map_figure
@@ -91,15 +90,16 @@ def _map(run: Run, shown: Shown, most_colours: int) -> Picture | None:
 
 
 def _data_facts(run: Run) -> dict[str, str]:
-    """Whom the encoder heard, by the run's own record and, where the manifest is still there, the manifest."""
+    """Whom the encoder heard, by the run's own record and, where it is still there, the manifest or the shards' table."""
     data = run.config["data"]
-    facts = {"Manifest": Path(data["manifest"]).name}
+    facts = {"Shards": Path(data["shards"]).name} if run.streamed else {"Manifest": Path(data["manifest"]).name}
     for key in ("clips", "patients", "recordings", "hours"):
         facts[f"{key.capitalize()} heard"] = number((run.figures or {}).get(key), 2)
     try:
-        train, validation, probe = PretrainData(**data).parts()
+        train, validation, probe = run.data().parts()
     except UserError:
-        return facts | {"To train on": "not known: the manifest is not where it was"}
+        gone = "the shards are not where they were" if run.streamed else "the manifest is not where it was"
+        return facts | {"To train on": f"not known: {gone}"}
     facts["To train on"] = _who(train)
     facts["For validation"] = _who(validation)
     if probe is not None:

@@ -12,13 +12,15 @@ from common.encoder_file import EncoderFile, load_encoder
 from common.errors import UserError
 from common.training.metrics_csv import read_metrics
 from common.training.run_folder import CONFIG, finished
+from pretrain.data import PretrainData
 from pretrain.fit import ENCODER
 from pretrain.monitor.views import VIEWS
+from pretrain.shard_data import ShardData
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of ``pretrain fit``.
+    """A run of ``pretrain fit`` or ``pretrain stream``.
 
     Attributes:
         path: the folder.
@@ -42,6 +44,15 @@ class Run:
         return None if values.empty else float(values.iloc[-1])
 
     @property
+    def streamed(self) -> bool:
+        """Whether its clips came from shards."""
+        return "shards" in self.config["data"]
+
+    def data(self) -> PretrainData:
+        """Its data module, without a trainer: it can tell who is in which part."""
+        return (ShardData if self.streamed else PretrainData)(**self.config["data"])
+
+    @property
     def epochs(self) -> int:
         """Epochs that were finished."""
         return int(self.metrics.loc[self.metrics["metric"] == "train/loss", "epoch"].max()) + 1 if self.last("train/loss") else 0
@@ -57,8 +68,9 @@ def read_run(path: str | Path) -> Run:
     if not (path / CONFIG).is_file():
         raise UserError(f"{path} holds no run: expected the folder that 'python -m pretrain fit --out' wrote.")
     config = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
-    if not isinstance(config, dict) or not isinstance(config.get("data"), dict) or "manifest" not in config["data"]:
-        raise UserError(f"{path / CONFIG} is not the configuration of a run of 'python -m pretrain fit'.")
+    data = config.get("data") if isinstance(config, dict) else None
+    if not isinstance(data, dict) or not {"manifest", "shards"} & data.keys():
+        raise UserError(f"{path / CONFIG} is not the configuration of a run of 'python -m pretrain fit' or 'stream'.")
     if not (path / "metrics.csv").is_file():
         raise UserError(f"{path} has no metrics.csv: nothing was logged yet; wait for the first epoch.")
     try:
