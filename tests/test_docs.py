@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import string
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,8 +178,12 @@ def known_options() -> set[str]:
                 pending += entry.values()
             elif not entry.parses_itself:
                 options |= {f"--{name}" for name in inspect.signature(entry.load()).parameters}
-    for module, config in (("pretrain.fit", "pretrain"), ("finetune.fit", "finetune")):
-        given = ["-c", str(ROOT / "configs" / f"{config}.yaml"), "--data.manifest", "x", *(["--data.folds", "y"] * (config == "finetune"))]
+    for module, config, needed in (
+        ("pretrain.fit", "pretrain", ["--data.manifest", "x"]),
+        ("pretrain.stream", "pretrain", ["--data.shards", "x"]),
+        ("finetune.fit", "finetune", ["--data.manifest", "x", "--data.folds", "y"]),
+    ):
+        given = ["-c", str(ROOT / "configs" / f"{config}.yaml"), *needed]
         pending = [("-", importlib.import_module(module).STAGE.parse(given))]
         while pending:
             name, value = pending.pop()
@@ -268,6 +273,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("common", "manifest", "takehome", "--root", work / "folder", "--out", work / "manifest.csv")
     run("common", "audit", "--manifest", work / "manifest.csv", "--out", work / "audit", "--pictures", 1)
     name_devices(manifest, share=0.4)
+    run("common", "shard", "--manifest", manifest, "--out", work / "shards", "--sample-rate", 4000)
     run("finetune", "folds", "--manifest", manifest, "--out", work / "folds.csv", "--num_folds", 2)
     probe = ["--data.probe_manifest", manifest, "--data.probe_share", 0.4]
     run("pretrain", "fit", "-c", ROOT / "configs" / "pretrain.yaml", *data, *probe, *small, "--out", work / "pretrain")
@@ -307,6 +313,15 @@ def test_tables_of_files_name_what_is_in_them(work: Path) -> None:
     (store,) = (work / "audit" / "store").iterdir()
     assert store.name == "4000hz-198ed01b" and {path.name for path in store.iterdir()} == {"audio.i16", "index.parquet", "build.lock"}
     assert names(tables(page, "Waveform store")[0]) == set(pd.read_parquet(store / "index.parquet").columns)
+    about, column, index = tables(page, "Shards")
+    with tarfile.open(work / "shards" / "clips-000000.tar") as tar:
+        described = tar.extractfile("0000000.json")
+        assert described is not None and names(about) == json.load(described).keys()
+    clips = set(pd.read_parquet(work / "shards" / "clips.parquet").columns)
+    assert names(about) - {"sample_rate"} | names(column) == clips
+    written = read_json(work / "shards" / "index.json")
+    inside = written["table"].keys() | written["shards"][0].keys()
+    assert names(index) == written.keys() and inside == {"name", "sha256", "clips", "bytes"}
     assert names(tables(page, "folds.csv")[0]) == generic(header(work / "folds.csv"))
     contents, provenance = tables(page, "encoder.pt")
     encoder = torch.load(work / "pretrain" / "encoder.pt", weights_only=True)
