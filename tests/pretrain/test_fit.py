@@ -178,7 +178,7 @@ def test_help_names_every_option_with_its_meaning_and_default(capsys: pytest.Cap
         "Contrastive pretraining of an encoder.",
         "length of a crop, s. (type: float, default: 8.0)",
         "what training lowers: NTXent (SimCLR), SupCon on ``data.labels``, or VICReg.",
-        "epochs between probes; the last epoch is always probed. (type: int, default: 10)",
+        "epochs between probes; the last epoch is always probed. (type: int, default: 1)",
         "fold of it whose held-out patients are never seen. (type: int | null, default: null)",
         "Run folder; an unfinished run in it is resumed.",
     ):
