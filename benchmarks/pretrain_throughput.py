@@ -53,7 +53,7 @@ def throughput(options: argparse.Namespace) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pretrain_throughput", description=__doc__)
     parser.add_argument("--manifest", type=Path, help="own recordings (default: made ones)")
-    parser.add_argument("--file-rate", type=int, default=8000, help="sample rate of made recordings, Hz (default: %(default)s)")
+    parser.add_argument("--file-rate", type=int, default=44100, help="sample rate of made recordings, Hz (default: %(default)s)")
     parser.add_argument("--file-seconds", type=float, default=10.0, help="length of made recordings, s (default: %(default)s)")
     parser.add_argument("--sample-rate", type=int, default=4000, help="rate to train at, Hz (default: %(default)s)")
     parser.add_argument("--clip-s", type=float, default=8.0, help="length of a crop, s (default: %(default)s)")

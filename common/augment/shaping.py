@@ -124,7 +124,7 @@ class BandLimit(FrequencyResponse):
         low = exponent[:, :1] * (draw["low_cut_hz"].log().unsqueeze(1) - log_frequency)
         high = exponent[:, 1:] * (log_frequency - draw["high_cut_hz"].log().unsqueeze(1))
         # Not softplus, which takes half of the augmentation's time. What overflows here is -inf dB, an amplitude of 0.
-        return torch.log((1 + low.exp()) * (1 + high.exp())) * (-DB_PER_NEPER / 2)
+        return low.exp_().add_(1).mul_(high.exp_().add_(1)).log_().mul_(-DB_PER_NEPER / 2)
 
 
 class SpectralShaping(Augmentation):

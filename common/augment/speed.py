@@ -36,19 +36,18 @@ def play(x: Tensor, speed: Tensor, length: int, max_speed: float) -> Tensor:
     fine = torch.fft.irfft(spectrum, n=finer) * OVERSAMPLING
 
     reach = math.ceil(OVERSAMPLING * length * max_speed) + INTERPOLATION_TAPS
-    places = torch.arange(reach, device=x.device) - (INTERPOLATION_TAPS // 2 - 1)
-    flat = fine.index_select(1, places % finer).flatten()
+    before = INTERPOLATION_TAPS // 2 - 1
+    endless = torch.cat([fine[:, finer - before :], fine.repeat(1, math.ceil(reach / finer))], dim=1)[:, :reach]
 
     step = (speed.double() * (OVERSAMPLING << FRACTION_BITS)).round().long().unsqueeze(1)
-    row = torch.arange(len(x), device=x.device).unsqueeze(1) * (reach << FRACTION_BITS)
-    position = (torch.arange(length, device=x.device) * step + row).flatten()
+    position = torch.arange(length, device=x.device) * step
     phase = (position >> (FRACTION_BITS - PHASE_BITS)) & (2**PHASE_BITS - 1)
     first = position >> FRACTION_BITS
     # One gather per tap: a gather of all taps at once makes tensors so large that a CPU spends its time on fetching memory.
-    played = flat.new_zeros(len(first))
+    played = x.new_zeros(len(x), length)
     for tap, weights in enumerate(interpolation_table(x.device)):
-        played.addcmul_(flat[tap:].index_select(0, first), weights.index_select(0, phase))
-    return played.unflatten(0, (-1, length))
+        played.addcmul_(endless[:, tap:].gather(1, first), weights.expand(len(x), -1).gather(1, phase))
+    return played
 
 
 def interpolation_table(device: torch.device) -> Tensor:
