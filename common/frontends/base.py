@@ -1,7 +1,7 @@
 """The FrontEnd interface: waveform to normalised spectrogram, inside the model, on the device of its input."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from common.described import Described
 
 Normalise = Literal["clip", "none"]
+# Samples that are worked on at a time on a CPU: 16 clips of 8 s at 4 kHz.
+SAMPLES_IN_CACHE = 2**19
 
 
 class FrontEnd(Described, nn.Module):
@@ -55,11 +57,17 @@ class FrontEnd(Described, nn.Module):
             expected = f"[B, T] with T of at least {self.min_samples} samples ({1000 * self.min_samples / self.sample_rate:.0f} ms)"
             raise ValueError(f"{type(self).__name__} was given a waveform of shape {list(waveform.shape)}, expected {expected}")
         with torch.autocast(waveform.device.type, enabled=False), exact_float32(waveform.device.type):
-            return self.spectrogram(waveform.float()).unsqueeze(1)
+            return torch.cat([self.spectrogram(part) for part in self._parts(waveform.float())]).unsqueeze(1)
 
     def spectrogram(self, waveform: Tensor) -> Tensor:
         """Map float32 waveforms [B, T] to normalised spectrograms [B, F, N]."""
         raise NotImplementedError
+
+    def _parts(self, waveform: Tensor) -> Sequence[Tensor]:
+        """The batch in parts that stay in a processor's cache; whole on other devices and in a traced file."""
+        if waveform.device.type != "cpu" or torch.jit.is_tracing():
+            return [waveform]
+        return waveform.split(max(1, SAMPLES_IN_CACHE // waveform.shape[-1]))
 
     def num_frames(self, num_samples: int) -> int:
         """N for T = ``num_samples``: frames are centred on samples 0, hop, 2 hop, ... up to T."""
