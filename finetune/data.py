@@ -14,6 +14,7 @@ from common.training.clip_data import ClipData
 from common.windows import clip_windows
 from finetune.encoder_source import refuse_leak
 from finetune.folds import HELD_OUT, TRAIN, VALIDATION, count_folds, read_folds
+from finetune.guard.allow import allowed_groups, read_allow_list
 
 
 class FinetuneData(ClipData):
@@ -31,6 +32,7 @@ class FinetuneData(ClipData):
         batch_size: clips per batch and process.
         on_device: keep all waveforms in the accelerator's memory: "auto" where they fit, "always" or "never".
         transductive: accept an encoder file whose pretraining saw clips that this fold holds out.
+        allow_leaks: allow-list, CSV file; the patients and recordings that it names may be on two sides of a fold's border.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class FinetuneData(ClipData):
         batch_size: int = 32,
         on_device: str = "auto",
         transductive: bool = False,
+        allow_leaks: str | None = None,
     ) -> None:
         super().__init__(manifest, store, batch_size, on_device)
         self.folds_path = folds
         self.fold = fold
         self.transductive = transductive
+        self.allow_leaks = allow_leaks
         self.rows: dict[str, Tensor] = {}
         self.targets: Tensor
 
@@ -56,7 +60,7 @@ class FinetuneData(ClipData):
             return
         task = self.model.task
         table = self.read(task.labels)
-        folds = read_folds(self.folds_path, table)
+        folds = read_folds(self.folds_path, table, allowed_groups(read_allow_list(self.allow_leaks)))
         if not 0 <= self.fold < count_folds(folds):
             raise UserError(f"data.fold is {self.fold}, expected 0 to {count_folds(folds) - 1}, the folds of {self.folds_path}.")
         role = folds[f"role_{self.fold}"]

@@ -25,6 +25,8 @@ import torch
 from common import cli
 from common.audit.reasons import REASONS
 from common.manifest import COLUMNS, groups, read_manifest, write_manifest
+from finetune.guard.allow import COLUMNS as ALLOW_COLUMNS
+from finetune.guard.findings import KINDS
 from finetune.tasks.multilabel import MultiLabel
 from pretrain.data import chosen
 
@@ -169,7 +171,7 @@ def as_option(word: str) -> str:
 @functools.cache
 def known_options() -> set[str]:
     """Every option of every command, as ``--name`` or ``--group.name``."""
-    options = {"--help", "--print_config", "--folds", "--encoder", "--transductive"}
+    options = {"--help", "--print_config", "--folds", "--encoder", "--transductive", "--allow_leaks", "--skip_near_duplicates"}
     for package in PACKAGES:
         pending = list(importlib.import_module(f"{package}.__main__").COMMANDS.values())
         while pending:
@@ -254,6 +256,11 @@ def test_the_table_of_reasons_is_the_audit_s() -> None:
     assert [tuple(row) for row in table] == [(f"`{code}`", r.severity, r.action, r.meaning) for code, r in REASONS.items()]
 
 
+def test_the_table_of_leaks_is_the_guard_s() -> None:
+    (table,) = tables(ROOT / "docs" / "finetuning.md", "The split guard")
+    assert [tuple(row) for row in table] == [(f"`{code}`", kind.severity, kind.meaning) for code, kind in KINDS.items()]
+
+
 def test_the_table_of_columns_is_the_manifest_s() -> None:
     (table,) = tables(ROOT / "docs" / "data.md", "The columns of a manifest")
     assert [row[0] for row in table] == [f"`{name}`" for name in COLUMNS]
@@ -311,7 +318,10 @@ def test_tables_of_files_name_what_is_in_them(work: Path) -> None:
     written = read_json(work / "audit" / "audit.json")
     assert names(audit) == written.keys() and names(finding) == written["findings"][0].keys()
     (store,) = (work / "audit" / "store").iterdir()
-    assert store.name == "4000hz-198ed01b" and {path.name for path in store.iterdir()} == {"audio.i16", "index.parquet", "build.lock"}
+    kept = {re.sub(r"-[0-9a-f]{16}\.", "-<hash>.", path.name) for path in store.iterdir()}
+    assert store.name == "4000hz-198ed01b" and kept == {"audio.i16", "index.parquet", "build.lock", "duplicates-<hash>.json"}
+    (found,) = store.glob("duplicates-*.json")
+    assert names(tables(page, "Waveform store")[1]) == read_json(found).keys()
     assert names(tables(page, "Waveform store")[0]) == set(pd.read_parquet(store / "index.parquet").columns)
     about, column, index = tables(page, "Shards")
     with tarfile.open(work / "shards" / "clips-000000.tar") as tar:
@@ -333,6 +343,10 @@ def test_tables_of_files_name_what_is_in_them(work: Path) -> None:
     assert names(run_json) == read_json(work / "run" / "run.json").keys()
     assert names(fold_json) == read_json(work / "run" / "fold-0" / "fold.json").keys()
     assert names(tables(page, "oof.csv")[0]) == generic(header(work / "run" / "oof.csv"))
+    guard, of_guard, allow_list = tables(page, "guard.json")
+    written = read_json(work / "run" / "run.json")["guard"]
+    assert names(guard) == written.keys() and names(of_guard) == written["findings"][0].keys()
+    assert names(allow_list) == set(ALLOW_COLUMNS)
     report, metrics = tables(page, "The report")
     assert names(report) == {path.name for path in (work / "run" / "report").iterdir()}
     assert names(metrics) == read_json(work / "run" / "report" / "metrics.json").keys()

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 
 from finetune.evaluation.summary import Evaluation
+from finetune.guard.findings import KINDS
 from finetune.report.run_folder import RunFolder
+
+# Findings of one code that are spelled out on the page.
+SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,27 @@ def caveats_of(folder: RunFolder, evaluation: Evaluation) -> list[Caveat]:
                 "Its figures are not out of fold. Make the folds again with 'python -m finetune folds'.",
             )
         )
-    return found + _coverage(folder, evaluation)
+    return found + _guard(folder) + _coverage(folder, evaluation)
+
+
+def _guard(folder: RunFolder) -> list[Caveat]:
+    """What the split guard let through or warned of, one box for each of its codes."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for finding in (folder.record.get("guard") or {}).get("findings", []):
+        found.setdefault(finding["code"], []).append(finding)
+    caveats = []
+    for code, findings in found.items():
+        leak = findings[0]["severity"] == "leak"
+        title = f"Allowed leak: {len(findings)} x {code}" if leak else f"Split guard: {code}"
+        shown = [_words(finding) for finding in findings[:SHOWN]]
+        more = f" And {len(findings) - SHOWN} more, in run.json." if len(findings) > SHOWN else ""
+        caveats.append(Caveat(title, f"{KINDS[code].meaning if code in KINDS else ''} {'; '.join(shown)}.{more}".strip()))
+    return caveats
+
+
+def _words(finding: dict[str, str]) -> str:
+    what = " and ".join(filter(None, (finding["item"], finding["other"])))
+    return f"{what}: {finding['detail']}" + (f" (allowed by {finding['allowed_by']})" if finding["allowed_by"] else "")
 
 
 def _coverage(folder: RunFolder, evaluation: Evaluation) -> list[Caveat]:

@@ -41,6 +41,7 @@ def provenance_facts(folder: RunFolder) -> dict[str, str]:
     facts = {"Pretrained encoder": words}
     if encoder.get("file"):
         facts["Encoder file"] = str(encoder["file"])
+    facts["Split guard"] = _guard(record.get("guard"))
     task = record["task"]
     facts["Task"] = f"{task['class_path'].rpartition('.')[2]}({_arguments(task['init_args'])})"
     for key, title in (("sample_rate", "Sample rate, Hz"), ("clip_s", "Clip length, s"), ("seed", "Seed"), ("git_commit", "Commit")):
@@ -51,6 +52,14 @@ def provenance_facts(folder: RunFolder) -> dict[str, str]:
     versions = record.get("versions") or {}
     facts["Versions"] = ", ".join(f"{name} {version}" for name, version in versions.items()) or "not recorded"
     return facts
+
+
+def _guard(record: dict[str, Any] | None) -> str:
+    """What the split guard looked at and let through."""
+    if not record:
+        return "not run"
+    allowed = f"{record['allowed']} leaks, all allowed" if record["allowed"] else "no leak"
+    return f"{allowed}, {record['warnings']} warnings; looked at {', '.join(record['checked'])}"
 
 
 def _arguments(arguments: dict[str, Any]) -> str:
