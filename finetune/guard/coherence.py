@@ -2,7 +2,8 @@
 
 Two breaths of one patient look alike in a spectrogram, but their phases have nothing to do with each other. A copy keeps its phases
 through gain, equalisation, resampling, trimming and re-encoding, bin by bin, so the magnitude-squared coherence is near 1 wherever
-the sound is louder than what was added. Mains hum is coherent too, but in few bins: the median over bins does not see it.
+the sound is louder than what was added. Mains hum is coherent too, but in few bins: the median over bins does not see it. Two clicks
+are coherent as well, and one loud click outweighs minutes of breath: so every frame is first scaled to equal power.
 
 Reference: Carter, Knapp and Nuttall 1973, "Estimation of the magnitude-squared coherence function via overlapped FFT processing",
 IEEE Transactions on Audio and Electroacoustics 21(4), equation 2.
@@ -22,7 +23,9 @@ BINS = slice(5, 39)
 SHORTEST_S = 1.0
 # A minute is enough to tell.
 LONGEST_S = 60.0
-LIMIT = 0.5
+# Of the candidates among 1949 recordings of children's breath (SPRSound) none reached 0.04. Copies of 130 of them, cut and at another
+# rate with noise at 30 dB SNR, had 0.43 or more; with noise at 20 dB all but one were above the limit.
+LIMIT = 0.25
 
 
 def coherence(one: Tensor, other: Tensor, lag: int) -> tuple[float, float]:
@@ -52,13 +55,16 @@ def coherence(one: Tensor, other: Tensor, lag: int) -> tuple[float, float]:
 
 
 def _spectrum(waveform: Tensor) -> Tensor:
-    """Short-time spectrum of [T] in `BINS`, complex [F, N]."""
-    return torch.stft(waveform, WINDOW, HOP, window=torch.hann_window(WINDOW), center=False, return_complex=True)[BINS]
+    """Short-time spectrum of [T] in `BINS`, every frame of equal power: complex [F, N]."""
+    spectrum = torch.stft(waveform, WINDOW, HOP, window=torch.hann_window(WINDOW), center=False, return_complex=True)[BINS]
+    return spectrum / torch.linalg.vector_norm(spectrum, dim=0).clamp_min(torch.finfo(torch.float32).tiny)
 
 
 def _fine_lag(one: Tensor, other: Tensor) -> int:
     """Samples, within three frames of landmarks, by which ``one`` is behind: the peak of the phase-transformed cross-correlation."""
     size = 2 ** int(np.ceil(np.log2(len(one) + len(other))))
+    # A click at the end of one that the other lacks would otherwise be most of its spectrum.
+    one, other = (waveform.clamp(-limit, limit) for waveform in (one, other) for limit in [float(3 * waveform.abs().median())])
     cross = torch.fft.rfft(one, size) * torch.fft.rfft(other, size).conj()
     # Only where breath is loud: elsewhere the phases are those of noise.
     first, last = (int(bin_ * size / WINDOW) for bin_ in (BINS.start, BINS.stop))
@@ -67,4 +73,4 @@ def _fine_lag(one: Tensor, other: Tensor) -> int:
     correlation = torch.fft.irfft(phase, size)
     reach = 3 * LANDMARK_HOP
     near = torch.cat([correlation[-reach:], correlation[: reach + 1]])
-    return int(near.argmax()) - reach
+    return int(near.abs().argmax()) - reach

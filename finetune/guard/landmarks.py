@@ -15,10 +15,10 @@ from torch import Tensor
 RATE = 4000
 # Of the short-time spectrum: 128 ms long, every 32 ms.
 WINDOW, HOP = 512, 128
-# Bins of 60 Hz to 1.9 kHz: below is the mains, above the resampler's edge.
-BINS = slice(8, 244)
-# A peak is the largest of its neighbourhood: 15 frames (0.5 s) by 25 bins (0.2 kHz), some ten of them per second.
-NEIGHBOURHOOD = (25, 15)
+# Bins of 62 to 594 Hz: below is the mains. Above, breath falls under noise at 30 dB SNR, whose peaks would hide those of the sound.
+BINS = slice(8, 77)
+# A peak is the largest of its neighbourhood: 11 bins (86 Hz) by 11 frames (0.35 s), some ten of them per second.
+NEIGHBOURHOOD = (11, 11)
 # Each peak is paired with the next ones within two seconds.
 PARTNERS, REACH = 5, 63
 # Pairs at one lag that make a candidate; two unrelated recordings seldom share more than three.
@@ -39,8 +39,11 @@ def landmarks(waveform: Tensor) -> np.ndarray:
     if len(waveform) < WINDOW:
         return np.empty((0, 2), np.int64)
     spectrum = torch.stft(waveform, WINDOW, HOP, window=torch.hann_window(WINDOW), center=False, return_complex=True).abs()[BINS]
-    largest = torch.nn.functional.max_pool2d(spectrum[None, None], NEIGHBOURHOOD, 1, tuple(size // 2 for size in NEIGHBOURHOOD))[0, 0]
-    frame, bin_ = np.nonzero(((spectrum == largest) & (spectrum > 0)).numpy().T)
+    # The largest of a rectangle is the largest over its columns of the largest of each: 22 comparisons in place of 121.
+    largest = spectrum[None]
+    for size in ((NEIGHBOURHOOD[0], 1), (1, NEIGHBOURHOOD[1])):
+        largest = torch.nn.functional.max_pool2d(largest, size, 1, (size[0] // 2, size[1] // 2))
+    frame, bin_ = np.nonzero(((spectrum == largest[0]) & (spectrum > 0)).numpy().T)
     pairs = []
     for step in range(1, PARTNERS + 1):
         distance = frame[step:] - frame[:-step]
