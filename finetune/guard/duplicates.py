@@ -124,4 +124,4 @@ def _waveform(store: WaveformStore, clips: ClipIndex, row: int) -> Tensor:
 
 def _digest(samples: np.ndarray) -> str:
     """Hash of int16 [T], which is the same for a copy that only the scale of its floats tells apart."""
-    return hashlib.sha256(np.ascontiguousarray(samples)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(samples).data).hexdigest()

@@ -272,8 +272,10 @@ def test_any_gain_and_cut_is_known_again(patient: int, gain_db: float, cut: int,
 @given(patient=st.integers(0, 1000), other=st.integers(0, 1000), seconds=st.floats(1.0, 20.0))
 def test_no_two_breaths_are_taken_for_copies(patient: int, other: int, seconds: float) -> None:
     breath = tensor(breathing(patient, 0, seconds, RATE))
-    assert alike(breath, tensor(breathing(patient, 1, 20.0, RATE))) < LIMIT
-    assert alike(breath, tensor(breathing(other + 2000, 0, 20.0, RATE))) < LIMIT
+    for unlike in (breathing(patient, 1, 20.0, RATE), breathing(other + 2000, 0, 20.0, RATE)):
+        assert alike(breath, tensor(unlike)) < LIMIT
+        # Also at lags that the landmarks do not propose.
+        assert max(coherence(breath, tensor(unlike), lag)[0] for lag in range(-600, 10, 60)) < LIMIT
 
 
 CONFIG = """
