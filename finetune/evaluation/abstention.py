@@ -63,7 +63,8 @@ def choose_bands(targets: np.ndarray, probabilities: np.ndarray, labels: Sequenc
         # Absent up to and including 1 - mirrored, so present from the next number on.
         above = float(np.nextafter(1 - mirrored, 2))
         meeting = (below + above) / 2
-        band = (below, above) if below < above else (meeting, meeting)
+        # Two numbers that differ by a rounding are one threshold.
+        band = (below, above) if below < above - 1e-9 else (meeting, meeting)
         bands.append(None if label in low.defaulted else band)
     return bands
 

@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from common.errors import UserError
+from finetune.evaluation.calibration_choice import Choice
 from finetune.evaluation.calibrators import Calibrator, Fitted, Method, fit_calibrator
 from finetune.evaluation.out_of_fold import OutOfFold
-
-Choice = Literal["none", "temperature", "platt", "isotonic", "fold_platt"]
-"""How to calibrate. All but "none" and "fold_platt" are cross-fitted: fold k by the other folds' out-of-fold predictions, the exported
-networks by those of all folds. "fold_platt" is Platt scaling of each fold's model on its own validation clips, held-out ones untouched."""
 
 
 @dataclass(frozen=True)

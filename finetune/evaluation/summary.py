@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from finetune.evaluation.bootstrap import Draws, Interval, count_groups, percentile_intervals
-from finetune.evaluation.calibration import Calibration, Choice, calibrate
+from finetune.evaluation.calibration import Calibration, calibrate
+from finetune.evaluation.calibration_choice import Choice
 from finetune.evaluation.intervals import Intervals, annotated_groups, bootstrap_intervals, figure_draws
 from finetune.evaluation.out_of_fold import OutOfFold, check_out_of_fold
 from finetune.evaluation.scores import Scores, score

@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from common.errors import UserError
+
 Rule = Literal["youden", "f1"]
 
 UNDECIDED = 0.5
@@ -37,6 +39,16 @@ class Thresholds:
         """``{"labels": [...], "thresholds": [...], "rule": ...}``, as thresholds.json holds it; with ``sensitivity`` where one is kept."""
         kept = {} if self.sensitivity is None else {"sensitivity": self.sensitivity}
         return {"labels": list(self.labels), "thresholds": list(self.values), "rule": self.rule, **kept}
+
+
+def check_share(name: str, share: float | None) -> None:
+    """Refuse an option that is no share of clips.
+
+    Raises:
+        UserError: ``share`` is not more than 0 and up to 1.
+    """
+    if share is not None and not 0 < share <= 1:
+        raise UserError(f"{name} is {share:g}: expected a share of clips, more than 0 and up to 1, for example 0.9.")
 
 
 def choose_thresholds(

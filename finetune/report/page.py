@@ -1,9 +1,13 @@
 """Fill the report's page: what is shown, in which order, in which words. How it looks is in report.html."""
 
+from collections.abc import Mapping
+
 from common.page.page import MISSING, Picture, Table, fill, number
+from finetune.evaluation.details import Details
 from finetune.evaluation.metrics import METRICS
 from finetune.evaluation.summary import Evaluation
-from finetune.report import figures
+from finetune.evaluation.thresholds import Thresholds
+from finetune.report import detail_sections, figures
 from finetune.report.caveats import caveats_of
 from finetune.report.facts import data_facts, provenance_facts
 from finetune.report.run_folder import RunFolder
@@ -18,10 +22,10 @@ TITLES = {
     "f1": "F1",
     "accuracy": "Accuracy",
 }
-RULES = {"youden": "Youden's J (sensitivity + specificity - 1)", "f1": "F1"}
+RULES = {"youden": "maximises Youden's J (sensitivity + specificity - 1)", "f1": "maximises F1"}
 
 
-def render(folder: RunFolder, evaluation: Evaluation) -> str:
+def render(folder: RunFolder, evaluation: Evaluation, details: Details) -> str:
     """The page as one HTML text that needs no other file and no network."""
     return fill(
         "finetune.report",
@@ -32,7 +36,7 @@ def render(folder: RunFolder, evaluation: Evaluation) -> str:
         cards=_cards(evaluation),
         resampled="patients" if folder.record.get("grouped_by") == "patient" else "recordings",
         intervals=evaluation.intervals,
-        rule=RULES[evaluation.thresholds.rule],
+        rule=_rule(evaluation.thresholds),
         scored=" and ".join(evaluation.scored),
         exclusive=getattr(folder.task, "exclusive", None),
         labels=_label_table(evaluation),
@@ -41,9 +45,22 @@ def render(folder: RunFolder, evaluation: Evaluation) -> str:
         curves=_curves(evaluation),
         confusions=_confusions(evaluation),
         histogram=_histogram(evaluation),
+        calibrated=detail_sections.CHOICES[evaluation.calibration.choice],
+        calibration=detail_sections.calibration_table(details),
+        reliability=detail_sections.reliability_picture(evaluation, details),
+        kept=next(iter(details.abstentions.values())).kept,
+        abstention=detail_sections.abstention_table(details),
+        risk_coverage=detail_sections.risk_coverage_picture(evaluation, details),
+        groups=detail_sections.group_tables(details),
         data=data_facts(folder, evaluation),
         provenance=provenance_facts(folder),
     )
+
+
+def _rule(thresholds: Thresholds) -> str:
+    if thresholds.sensitivity is not None:
+        return f"is the highest that finds at least {thresholds.sensitivity:.0%} of the positive clips"
+    return RULES[thresholds.rule]
 
 
 def _cards(evaluation: Evaluation) -> list[tuple[str, str, str]]:
@@ -56,9 +73,15 @@ def _cards(evaluation: Evaluation) -> list[tuple[str, str, str]]:
         (
             "Macro AUROC, over folds",
             f"{number(mean['macro_auroc'])} ± {number(deviation['macro_auroc'])}",
-            f"mean ± standard deviation of {len(evaluation.folds)} folds",
+            f"mean ± standard deviation of {len(evaluation.folds)} folds; "
+            f"95 % interval of the mean {interval(evaluation.mean_intervals['macro_auroc'])}",
         ),
-        ("ICBHI Score", number(icbhi.score), f"SE {number(icbhi.sensitivity)}, SP {number(icbhi.specificity)}"),
+        (
+            "ICBHI Score",
+            number(icbhi.score),
+            f"95 % interval {interval(evaluation.intervals.figures['icbhi_score'])}; "
+            f"SE {number(icbhi.sensitivity)}, SP {number(icbhi.specificity)}",
+        ),
         ("Annotated clips", number(counts["annotated_clips"]), f"of {number(evaluation.intervals.groups)} {groups}"),
     ]
 
@@ -67,13 +90,18 @@ def _label_table(evaluation: Evaluation) -> Table:
     rows = []
     for label, metrics in evaluation.pooled.labels.items():
         prevalence = MISSING if metrics["prevalence"] is None else f"{metrics['prevalence']:.1%}"
-        values = [number(metrics[name]) for name in METRICS]
-        counts = [number(metrics["n"]), number(metrics["positives"]), prevalence]
-        rows.append([label, *counts, values[0], interval(evaluation.intervals.labels[label]), *values[1:]])
-    macro = [number(evaluation.pooled.macro[name]) for name in METRICS]
-    foot = ["macro", "", "", "", macro[0], interval(evaluation.intervals.macro), *macro[1:]]
-    head = ["Label", "Clips", "Positive", "Prevalence", "AUROC", "95 % interval", *(TITLES[name] for name in METRICS[1:])]
+        rows.append([label, number(metrics["n"]), number(metrics["positives"]), prevalence, *_with_intervals(evaluation, metrics, label)])
+    foot = ["macro", "", "", "", *_with_intervals(evaluation, evaluation.pooled.macro, "macro")]
+    head = ["Label", "Clips", "Positive", "Prevalence"]
+    for name in METRICS:
+        head += [TITLES[name], "95 % interval"]
     return Table(f"Per label, all out-of-fold clips together; macro: mean of {' and '.join(evaluation.scored)}", head, rows, [foot])
+
+
+def _with_intervals(evaluation: Evaluation, values: Mapping[str, float | int | None], of: str) -> list[str]:
+    """Every metric and its interval, for a label or "macro"."""
+    names = {name: f"macro_{name}" if of == "macro" else f"{name}_{of}" for name in METRICS}
+    return [cell for name in METRICS for cell in (number(values[name]), interval(evaluation.intervals.figures[names[name]]))]
 
 
 def _fold_table(folder: RunFolder, evaluation: Evaluation) -> Table:
@@ -88,6 +116,9 @@ def _fold_table(folder: RunFolder, evaluation: Evaluation) -> Table:
         row.append(number(record.get("best_epoch")))
     count = len(evaluation.folds)
     foot = [[*row, "", "", ""] for row in rows[count:]]
+    for name, intervals in (("mean, 95 %", evaluation.mean_intervals), ("pooled, 95 %", evaluation.intervals.figures)):
+        between = [interval(intervals[column]) if column in intervals else "" for column in list(columns)[1:]]
+        foot.append([name, *between, "", "", ""])
     head = [*columns.values(), "Training clips", "Validation clips", "Best epoch"]
     return Table("Per fold, held-out clips of that fold alone", head, rows[:count], foot)
 
