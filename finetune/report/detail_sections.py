@@ -22,6 +22,14 @@ CHOICES = {
     "isotonic": "isotonic",
     "fold_platt": "Platt per fold",
 }
+ABSTENTION = {
+    "coverage": "Coverage: share that is decided",
+    "risk": "Risk: share of the decided that is wrong",
+    "full_risk": "Risk without abstaining, by the thresholds",
+    "sensitivity": "Positive clips not called absent",
+    "specificity": "Negative clips not called present",
+    "area": "Area under the risk-coverage curve",
+}
 
 
 def calibration_table(details: Details) -> Table:
@@ -63,19 +71,13 @@ def reliability_picture(evaluation: Evaluation, details: Details) -> Picture:
 
 
 def abstention_table(details: Details) -> Table:
-    """Band, coverage and risk per label."""
-    rows = []
-    for label, found in details.abstentions.items():
-        band = MISSING if found.band is None else f"{found.band[0]:.3f} to {found.band[1]:.3f}"
-        cells = [band, number(found.n)]
-        for name in ("coverage", "risk", "full_risk", "sensitivity", "specificity", "area"):
-            value = getattr(found, name)
-            between = found.intervals.get(name)
-            cells.append(MISSING if value is None else f"{number(value)} ({interval(between)})")
-        rows.append([label, *cells])
-    head = ["Label", "Abstain band (all folds)", "Clips", "Coverage", "Risk of the decided", "Risk without abstaining"]
-    head += ["Positive not called absent", "Negative not called present", "Area under risk-coverage"]
-    return Table("Abstaining, cross-fitted: the band of the other folds decides; 95 % intervals in brackets", head, rows)
+    """Band, coverage and risk, one column per label."""
+    found = details.abstentions
+    rows = [["Abstain band, all folds", *(interval(of.band) for of in found.values())], ["Clips", *(number(of.n) for of in found.values())]]
+    for name, title in ABSTENTION.items():
+        cells = [(getattr(of, name), of.intervals.get(name)) for of in found.values()]
+        rows.append([title, *(MISSING if value is None else f"{number(value)} ({interval(between)})" for value, between in cells)])
+    return Table("Abstaining, cross-fitted: the band of the other folds decides; 95 % intervals in brackets", ["Per label", *found], rows)
 
 
 def risk_coverage_picture(evaluation: Evaluation, details: Details) -> Picture:

@@ -1,8 +1,6 @@
 """Fill the report's page: what is shown, in which order, in which words. How it looks is in report.html."""
 
-from collections.abc import Mapping
-
-from common.page.page import MISSING, Picture, Table, fill, number
+from common.page.page import Picture, Table, fill, number
 from finetune.evaluation.details import Details
 from finetune.evaluation.metrics import METRICS
 from finetune.evaluation.summary import Evaluation
@@ -22,6 +20,7 @@ TITLES = {
     "f1": "F1",
     "accuracy": "Accuracy",
 }
+COUNTS = {"n": "Clips", "positives": "Positive", "prevalence": "Prevalence"}
 RULES = {"youden": "maximises Youden's J (sensitivity + specificity - 1)", "f1": "maximises F1"}
 
 
@@ -41,6 +40,7 @@ def render(folder: RunFolder, evaluation: Evaluation, details: Details) -> str:
         exclusive=getattr(folder.task, "exclusive", None),
         labels=_label_table(evaluation),
         folds=_fold_table(folder, evaluation),
+        spread=_spread_table(evaluation),
         thresholds=_threshold_table(evaluation),
         curves=_curves(evaluation),
         confusions=_confusions(evaluation),
@@ -87,21 +87,34 @@ def _cards(evaluation: Evaluation) -> list[tuple[str, str, str]]:
 
 
 def _label_table(evaluation: Evaluation) -> Table:
+    """One row per metric, since a value and its interval for each would make a row per label wider than the page."""
+    of = {**evaluation.pooled.labels, "macro": evaluation.pooled.macro}
     rows = []
-    for label, metrics in evaluation.pooled.labels.items():
-        prevalence = MISSING if metrics["prevalence"] is None else f"{metrics['prevalence']:.1%}"
-        rows.append([label, number(metrics["n"]), number(metrics["positives"]), prevalence, *_with_intervals(evaluation, metrics, label)])
-    foot = ["macro", "", "", "", *_with_intervals(evaluation, evaluation.pooled.macro, "macro")]
-    head = ["Label", "Clips", "Positive", "Prevalence"]
+    for what in ("n", "positives", "prevalence"):
+        cells = [number(metrics[what]) for metrics in evaluation.pooled.labels.values()]
+        rows.append([COUNTS[what], *(cell for value in cells for cell in (value, "")), "", ""])
     for name in METRICS:
-        head += [TITLES[name], "95 % interval"]
-    return Table(f"Per label, all out-of-fold clips together; macro: mean of {' and '.join(evaluation.scored)}", head, rows, [foot])
+        cells = []
+        for label, metrics in of.items():
+            between = evaluation.intervals.figures[f"macro_{name}" if label == "macro" else f"{name}_{label}"]
+            cells += [number(metrics[name]), interval(between)]
+        rows.append([TITLES[name], *cells])
+    head = [cell for label in of for cell in (label, "95 % interval")]
+    return Table(f"All out-of-fold clips together; macro: mean of {' and '.join(evaluation.scored)}", ["Per label", *head], rows)
 
 
-def _with_intervals(evaluation: Evaluation, values: Mapping[str, float | int | None], of: str) -> list[str]:
-    """Every metric and its interval, for a label or "macro"."""
-    names = {name: f"macro_{name}" if of == "macro" else f"{name}_{of}" for name in METRICS}
-    return [cell for name in METRICS for cell in (number(values[name]), interval(evaluation.intervals.figures[names[name]]))]
+def _spread_table(evaluation: Evaluation) -> Table:
+    mean, deviation = evaluation.spread()
+    pooled, titles = evaluation.pooled.flat(), {"macro_auroc": "Macro AUROC"}
+    titles |= {f"auroc_{label}": f"AUROC {label}" for label in evaluation.predictions.labels}
+    titles |= {"macro_average_precision": "Macro average precision", "macro_f1": "Macro F1"}
+    titles |= {"icbhi_score": "ICBHI Score", "icbhi_sensitivity": "SE", "icbhi_specificity": "SP"}
+    rows = []
+    for name, title in titles.items():
+        together = [number(pooled[name]), interval(evaluation.intervals.figures[name])]
+        rows.append([title, *together, number(mean[name]), interval(evaluation.mean_intervals[name]), number(deviation[name])])
+    head = ["Figure", "Pooled", "95 % interval", "Mean over folds", "95 % interval", "Standard deviation over folds"]
+    return Table("Pooled and over folds", head, rows)
 
 
 def _fold_table(folder: RunFolder, evaluation: Evaluation) -> Table:
@@ -116,9 +129,6 @@ def _fold_table(folder: RunFolder, evaluation: Evaluation) -> Table:
         row.append(number(record.get("best_epoch")))
     count = len(evaluation.folds)
     foot = [[*row, "", "", ""] for row in rows[count:]]
-    for name, intervals in (("mean, 95 %", evaluation.mean_intervals), ("pooled, 95 %", evaluation.intervals.figures)):
-        between = [interval(intervals[column]) if column in intervals else "" for column in list(columns)[1:]]
-        foot.append([name, *between, "", "", ""])
     head = [*columns.values(), "Training clips", "Validation clips", "Best epoch"]
     return Table("Per fold, held-out clips of that fold alone", head, rows[:count], foot)
 
