@@ -12,6 +12,7 @@ COMMANDS: cli.Commands = {
     "fit": Command("finetune.fit:fit", "train one fold and predict the clips that it holds out", parses_itself=True),
     "crossval": Command("finetune.crossval:crossval", "train every fold; resumes at the first unfinished one", parses_itself=True),
     "report": Command("finetune.report.command:report", "judge the out-of-fold predictions: metrics, thresholds, one page"),
+    "compare": Command("finetune.compare:compare", "compare runs on the same clips: differences with intervals over patients"),
     "export": Command("finetune.export.command:export", "write one TorchScript file that opens with torch alone"),
     "predict": Command("finetune.predict.command:predict", "predict recordings with an exported file"),
 }

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -105,10 +104,6 @@ class FinetuneData(ClipData):
     def whole_clips(self, rows: Tensor, device: torch.device) -> dict[str, Tensor]:
         """All windows of the clips ``rows`` (int64 [B], on the CPU) as a batch on ``device``."""
         return self._read_windows({name: value.to(device) for name, value in self._index(rows).items()})
-
-    def held_out(self) -> pd.DataFrame:
-        """Manifest rows of the clips that the fold holds out; their index is the row number."""
-        return self.table.iloc[self.rows[HELD_OUT].numpy()]
 
     @property
     def training(self) -> bool:

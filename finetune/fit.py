@@ -17,9 +17,9 @@ from common.training.run_folder import BEST
 from common.training.stage import Stage, training_time_s
 from finetune.classifier import MONITOR, Classifier
 from finetune.data import FinetuneData
-from finetune.folds import TRAIN, VALIDATION
+from finetune.folds import HELD_OUT, TRAIN, VALIDATION
 
-PREDICTIONS, FOLD = "predictions.csv", "fold.json"
+PREDICTIONS, VALIDATED, FOLD = "predictions.csv", "validation.csv", "fold.json"
 
 
 def fit(args: Sequence[str]) -> dict[str, Any]:
@@ -28,18 +28,24 @@ def fit(args: Sequence[str]) -> dict[str, Any]:
 
 
 def finish(trainer: pl.Trainer, module: Classifier, data: FinetuneData, folder: Path) -> dict[str, Any]:
-    """Predict the held-out clips with the best epoch; writes ``predictions.csv`` and ``fold.json``, and returns what the latter holds."""
+    """Predict the held-out and the validation clips with the best epoch.
+
+    Writes ``predictions.csv``, ``validation.csv`` (which a calibrator of this fold may be fitted on) and ``fold.json``, and returns what
+    the latter holds.
+    """
     if not trainer.is_global_zero:
         return {}
     # Only a fast_dev_run leaves no checkpoint.
     best = open_module(folder / BEST, Classifier) if (folder / BEST).is_file() else module
-    write_csv(folder / PREDICTIONS, predict_held_out(best.to(trainer.strategy.root_device), data))
+    best.to(trainer.strategy.root_device)
+    write_csv(folder / PREDICTIONS, predict_clips(best, data, HELD_OUT))
+    write_csv(folder / VALIDATED, predict_clips(best, data, VALIDATION))
     results: dict[str, Any] = {"fold": data.fold, **_chosen_epoch(folder)}
     results |= {
         "seconds": round(training_time_s(trainer), 1),
         "train_clips": len(data.rows[TRAIN]),
         "validation_clips": len(data.rows[VALIDATION]),
-        "held_out_clips": len(data.held_out()),
+        "held_out_clips": len(data.rows[HELD_OUT]),
         "sample_rate": best.front_end.sample_rate,
         "clip_s": best.clip_s,
     }
@@ -47,8 +53,8 @@ def finish(trainer: pl.Trainer, module: Classifier, data: FinetuneData, folder: 
     return results
 
 
-def predict_held_out(model: Classifier, data: FinetuneData) -> pd.DataFrame:
-    """Predict the clips that the fold holds out.
+def predict_clips(model: Classifier, data: FinetuneData, role: str) -> pd.DataFrame:
+    """Predict the clips that have ``role`` in the fold: those that it holds out, or those of validation.
 
     In float32 whatever training used, TF32 left out, so that the figures are those of the exported file.
 
@@ -56,8 +62,8 @@ def predict_held_out(model: Classifier, data: FinetuneData) -> pd.DataFrame:
         One row per clip: clip_id, recording, patient, device, site, quality, fold, and per label target_<label> (1, 0 or empty)
         and prob_<label> (0 to 1).
     """
-    table = data.held_out()
-    rows = torch.from_numpy(table.index.to_numpy(np.int64, copy=True))
+    rows = data.rows[role]
+    table = data.table.iloc[rows.numpy()]
     model.eval()
     parts = []
     with torch.inference_mode(), exact_float32(model.device.type):

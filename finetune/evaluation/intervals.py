@@ -1,88 +1,113 @@
-"""How far AUROC could be off by the chance of which patients were there: a bootstrap over patients."""
+"""How far the figures could be off by the chance of which patients were there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.evaluation.metrics import weighted_auroc
-
-Interval = tuple[float, float] | None
-
-CHUNK = 200
+from finetune.evaluation.bootstrap import Draws, Interval, count_groups, patient_weights, percentile_intervals, ratio
+from finetune.evaluation.metrics import METRICS, weighted_auroc, weighted_average_precision
 
 
 @dataclass(frozen=True)
-class AurocIntervals:
-    """95 % intervals of the pooled AUROC; None where there are fewer than two groups or most resamples lack a class.
+class Intervals:
+    """95 % intervals; None where there are fewer than two groups or most resamples lack a class.
 
     Attributes:
-        labels: label -> (low, high).
-        macro: (low, high) of the mean over the scored labels.
+        figures: name of `finetune.evaluation.scores.Scores.flat` -> (low, high).
         resamples: how many were drawn.
         groups: how many patients (or recordings) were drawn from.
     """
 
-    labels: dict[str, Interval]
-    macro: Interval
+    figures: dict[str, Interval]
     resamples: int
     groups: int
 
+    @property
+    def labels(self) -> dict[str, Interval]:
+        """Label -> interval of its AUROC."""
+        return {name.removeprefix("auroc_"): interval for name, interval in self.figures.items() if name.startswith("auroc_")}
 
-def auroc_intervals(
+    @property
+    def macro(self) -> Interval:
+        """Of the macro AUROC."""
+        return self.figures["macro_auroc"]
+
+
+def bootstrap_intervals(draws: Mapping[str, np.ndarray], group: np.ndarray) -> Intervals:
+    """Percentile intervals of what `figure_draws` drew from ``group``."""
+    groups = count_groups(group)
+    return Intervals(percentile_intervals(draws, groups), len(draws["macro_auroc"]), groups)
+
+
+def annotated_groups(targets: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """``group`` [n] with "" for clips without any annotated label, which are not drawn."""
+    return np.where(np.isnan(targets).all(axis=1), "", group)
+
+
+def figure_draws(
     targets: np.ndarray,
     scores: np.ndarray,
+    decisions: np.ndarray,
     group: np.ndarray,
     labels: Sequence[str],
     scored: Sequence[str],
     resamples: int = 1000,
     seed: int = 0,
-) -> AurocIntervals:
-    """Percentile bootstrap of the AUROCs, drawing whole groups with replacement.
+) -> Draws:
+    """Every figure of `finetune.evaluation.scores.Scores.flat` under each bootstrap resample of the groups.
 
-    Clips of one patient are alike: drawing clips would take a patient's twenty recordings for twenty independent facts and give
-    intervals that are too narrow. The intervals hold the models fixed; what another training run would change is not in them.
-    Resamples in which a label has one class only are left out of its interval.
+    The resamples hold the models and the thresholds fixed; what another training run would change is not in them. A resample in
+    which a label has one class only has no figures of that label.
 
     Args:
         targets: [n, L] of 1, 0 or NaN (left out of that label).
         scores: [n, L].
-        group: [n], the patient or recording of each clip.
+        decisions: [n, L] of 1 or 0.
+        group: [n], the patient or recording of each clip; "" is never drawn.
         labels: names of the L labels.
-        scored: the labels of the macro mean.
+        scored: the labels of macro figures and of the ICBHI Score.
         resamples: number of draws.
         seed: of the draws.
 
-    Reference:
-        Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13; by clusters: Field & Welsh, 2007.
+    Returns:
+        Name -> [resamples], NaN where a resample does not give the figure.
     """
-    known = ~np.isnan(targets)
-    annotated = known.any(axis=1)
-    names, member = np.unique(group[annotated], return_inverse=True)
-    generator = np.random.default_rng(seed)
-    draws = np.empty((resamples, len(labels)))
-    # In chunks, since a weight per resample and clip would take gigabytes on tens of thousands of clips.
-    for start in range(0, resamples, CHUNK):
-        count = min(CHUNK, resamples - start)
-        weights = np.zeros((count, len(targets)))
-        weights[:, annotated] = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)[:, member]
-        for column in range(len(labels)):
-            of_label = known[:, column]
-            draws[start : start + count, column] = weighted_auroc(
-                targets[of_label, column] == 1, scores[of_label, column], weights[:, of_label]
-            )
     columns = [list(labels).index(label) for label in scored]
-    return AurocIntervals(
-        labels={label: _interval(draws[:, column], len(names)) for column, label in enumerate(labels)},
-        macro=_interval(draws[:, columns].mean(axis=1), len(names)),
-        resamples=resamples,
-        groups=len(names),
-    )
+    parts: list[Draws] = []
+    for weights in patient_weights(group, resamples, seed):
+        drawn: Draws = {}
+        for column, label in enumerate(labels):
+            known = ~np.isnan(targets[:, column])
+            of_label = _label_draws(targets[known, column] == 1, scores[known, column], decisions[known, column] == 1, weights[:, known])
+            drawn |= {f"{name}_{label}": values for name, values in of_label.items()}
+        for name in METRICS:
+            drawn[f"macro_{name}"] = np.mean([drawn[f"{name}_{label}"] for label in scored], axis=0)
+        parts.append(drawn | _icbhi_draws(targets[:, columns], decisions[:, columns], weights))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _interval(draws: np.ndarray, groups: int) -> Interval:
-    defined = draws[~np.isnan(draws)]
-    if groups < 2 or 2 * len(defined) <= len(draws):
-        return None
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return float(low), float(high)
+def _label_draws(truth: np.ndarray, scores: np.ndarray, decided: np.ndarray, weights: np.ndarray) -> Draws:
+    positives, negatives = weights @ truth, weights @ ~truth
+    true_positives, false_positives = weights @ (truth & decided), weights @ (~truth & decided)
+    total = positives + negatives
+    figures = {
+        "auroc": weighted_auroc(truth, scores, weights),
+        "average_precision": weighted_average_precision(truth, scores, weights),
+        "precision": ratio(true_positives, true_positives + false_positives),
+        "recall": ratio(true_positives, positives),
+        "specificity": ratio(negatives - false_positives, negatives),
+        "f1": ratio(2 * true_positives, true_positives + false_positives + positives),
+        "accuracy": ratio(true_positives + negatives - false_positives, total),
+    }
+    one_class = (positives == 0) | (negatives == 0)
+    return {name: np.where(one_class, np.nan, values) for name, values in figures.items()}
+
+
+def _icbhi_draws(targets: np.ndarray, decisions: np.ndarray, weights: np.ndarray) -> Draws:
+    known = ~np.isnan(targets).any(axis=1)
+    normal = known & (targets == 0).all(axis=1)
+    exact = known & (targets == decisions).all(axis=1)
+    specificity = ratio(weights @ (normal & exact), weights @ normal)
+    sensitivity = ratio(weights @ (known & ~normal & exact), weights @ (known & ~normal))
+    return {"icbhi_score": (specificity + sensitivity) / 2, "icbhi_sensitivity": sensitivity, "icbhi_specificity": specificity}

@@ -111,6 +111,23 @@ def weighted_auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     return np.divide(ranked, total, out=np.full(len(weights), np.nan), where=total > 0)
 
 
+def weighted_average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """As `average_precision` under many weightings of the same clips, for the bootstrap; arguments and returns as `weighted_auroc`.
+
+    With the clips in descending groups of equal score: the sum over groups of the step in recall times the precision so far.
+    """
+    if len(truth) == 0:
+        return np.full(len(weights), np.nan)
+    order = np.argsort(-scores, kind="stable")
+    first_of_group = np.flatnonzero(np.diff(-scores[order], prepend=-np.inf))
+    weights = weights[:, order]
+    found = np.add.reduceat(weights * truth[order], first_of_group, axis=1)
+    called = np.cumsum(np.add.reduceat(weights, first_of_group, axis=1), axis=1)
+    precision = np.divide(np.cumsum(found, axis=1), called, out=np.zeros(found.shape), where=called > 0)
+    positives = found.sum(axis=1)
+    return np.divide((found * precision).sum(axis=1), positives, out=np.full(len(weights), np.nan), where=positives > 0)
+
+
 def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
     """Mean precision over the steps in recall, without interpolation; chance level is the prevalence. ``truth`` bool [n], both classes."""
     from sklearn.metrics import average_precision_score

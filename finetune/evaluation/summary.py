@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from finetune.evaluation.intervals import AurocIntervals, auroc_intervals
+from finetune.evaluation.bootstrap import Draws, Interval, count_groups, percentile_intervals
+from finetune.evaluation.calibration import Calibration, calibrate
+from finetune.evaluation.calibration_choice import Choice
+from finetune.evaluation.intervals import Intervals, annotated_groups, bootstrap_intervals, figure_draws
 from finetune.evaluation.out_of_fold import OutOfFold, check_out_of_fold
 from finetune.evaluation.scores import Scores, score
 from finetune.evaluation.thresholds import Rule, Thresholds, choose_thresholds, cross_fitted_thresholds
@@ -25,7 +28,11 @@ class Evaluation:
         fold_thresholds: fold -> thresholds from the other folds; they made ``decisions``.
         pooled: all clips together. Ranks clips of different folds, hence of different models, against each other.
         folds: fold -> its clips alone.
-        intervals: 95 % intervals of the pooled AUROCs.
+        intervals: 95 % intervals of the pooled figures.
+        fold_intervals: fold -> those of its figures, over its own patients.
+        mean_intervals: 95 % intervals of the means over folds, with patients drawn within their folds.
+        calibration: what made ``predictions`` of the table that was given.
+        draws: pooled figure -> its value in each resample.
     """
 
     scored: tuple[str, ...]
@@ -35,7 +42,11 @@ class Evaluation:
     fold_thresholds: dict[int, Thresholds]
     pooled: Scores
     folds: dict[int, Scores]
-    intervals: AurocIntervals
+    intervals: Intervals
+    fold_intervals: dict[int, Intervals]
+    mean_intervals: dict[str, Interval]
+    calibration: Calibration
+    draws: Draws
 
     def spread(self) -> tuple[dict[str, float | None], dict[str, float | None]]:
         """Mean and standard deviation (ddof 1) over the folds of every figure of `Scores.flat`.
@@ -61,6 +72,7 @@ class Evaluation:
                 for label, missing in scores.one_class().items()
                 if label not in never
             ]
+        notes += self.calibration.notes
         chosen = {"All folds give": self.thresholds} | {f"Fold {k}: the other folds give": t for k, t in self.fold_thresholds.items()}
         for where, thresholds in chosen.items():
             untold = [label for label in thresholds.defaulted if label not in never]
@@ -86,7 +98,7 @@ class Evaluation:
         for name in ("auroc", "average_precision", "recall", "specificity", "f1"):
             figures[name] = {label: metrics[name] for label, metrics in pooled.labels.items()}
         figures["auroc_ci"] = {label: _as_list(interval) for label, interval in self.intervals.labels.items()}
-        return {**figures, "folds": len(self.folds), **self.predictions.counts()}
+        return {**figures, "folds": len(self.folds), "calibration": self.calibration.choice, **self.predictions.counts()}
 
     def as_json(self) -> dict[str, Any]:
         """Everything, nested and JSON-safe: the content of metrics.json."""
@@ -102,7 +114,11 @@ class Evaluation:
                 "resamples": self.intervals.resamples,
                 "macro_auroc": _as_list(self.intervals.macro),
                 "auroc": {label: _as_list(interval) for label, interval in self.intervals.labels.items()},
+                "pooled": self.intervals.figures,
+                "mean": self.mean_intervals,
+                "folds": {str(fold): intervals.figures for fold, intervals in self.fold_intervals.items()},
             },
+            "calibrated": self.calibration.choice,
             "folds": {str(fold): scores.as_json() for fold, scores in self.folds.items()},
             "mean": mean,
             "sd": deviation,
@@ -119,7 +135,15 @@ class Evaluation:
         return table
 
 
-def evaluate(oof: pd.DataFrame, task: Task, rule: Rule = "youden", resamples: int = 1000, seed: int = 0) -> Evaluation:
+def evaluate(
+    oof: pd.DataFrame,
+    task: Task,
+    rule: Rule = "youden",
+    resamples: int = 1000,
+    seed: int = 0,
+    sensitivity: float | None = None,
+    calibration: Choice = "none",
+) -> Evaluation:
     """Evaluate out-of-fold predictions.
 
     Args:
@@ -128,35 +152,70 @@ def evaluate(oof: pd.DataFrame, task: Task, rule: Rule = "youden", resamples: in
         rule: what thresholds maximise, "youden" or "f1".
         resamples: bootstrap draws of the intervals.
         seed: of the bootstrap.
+        sensitivity: that thresholds keep, in place of the rule.
+        calibration: of the probabilities, before thresholds are chosen and anything is judged.
 
     Raises:
         UserError: ``oof`` has a column missing, a value out of range or no annotated clip.
     """
-    return evaluate_predictions(check_out_of_fold(oof, task.labels), task, rule, resamples, seed)
+    return evaluate_predictions(check_out_of_fold(oof, task.labels), task, rule, resamples, seed, sensitivity, calibration)
 
 
-def evaluate_predictions(predictions: OutOfFold, task: Task, rule: Rule = "youden", resamples: int = 1000, seed: int = 0) -> Evaluation:
-    """As `evaluate`, for a table that is already checked."""
+def evaluate_predictions(
+    predictions: OutOfFold,
+    task: Task,
+    rule: Rule = "youden",
+    resamples: int = 1000,
+    seed: int = 0,
+    sensitivity: float | None = None,
+    calibration: Choice = "none",
+    validation: dict[int, OutOfFold] | None = None,
+) -> Evaluation:
+    """As `evaluate`, for a table that is already checked; ``validation`` is what "fold_platt" is fitted on, see `calibrate`."""
+    calibrators = calibrate(predictions, calibration, validation)
+    predictions = calibrators.apply(predictions)
     targets, probabilities, labels = predictions.targets, predictions.probabilities, predictions.labels
-    fold_thresholds = cross_fitted_thresholds(targets, probabilities, predictions.fold, labels, rule)
+    group = annotated_groups(targets, predictions.group)
+    fold_thresholds = cross_fitted_thresholds(targets, probabilities, predictions.fold, labels, rule, sensitivity)
     decisions = np.zeros(targets.shape, dtype=np.int8)
     for fold, thresholds in fold_thresholds.items():
         held_out = predictions.fold == fold
         decisions[held_out] = task.decode(probabilities[held_out], thresholds.values)
+    rows_of = {fold: predictions.fold == fold for fold in predictions.folds}
+    everything = np.full(len(targets), True)
 
     def score_of(rows: np.ndarray) -> Scores:
         return score(targets[rows], probabilities[rows], decisions[rows], labels, task.scored)
 
+    def draws_of(rows: np.ndarray, seed: int) -> Draws:
+        return figure_draws(targets[rows], probabilities[rows], decisions[rows], group[rows], labels, task.scored, resamples, seed)
+
+    draws = draws_of(everything, seed)
+    # Each fold with its own seed: its patients are drawn independently of the other folds'.
+    of_folds = {fold: draws_of(rows, seed + 1 + fold) for fold, rows in rows_of.items()}
     return Evaluation(
         scored=tuple(task.scored),
         predictions=predictions,
         decisions=decisions,
-        thresholds=choose_thresholds(targets, probabilities, labels, rule),
+        thresholds=choose_thresholds(targets, probabilities, labels, rule, sensitivity),
         fold_thresholds=fold_thresholds,
-        pooled=score_of(np.full(len(targets), True)),
-        folds={fold: score_of(predictions.fold == fold) for fold in predictions.folds},
-        intervals=auroc_intervals(targets, probabilities, predictions.group, labels, task.scored, resamples, seed),
+        pooled=score_of(everything),
+        folds={fold: score_of(rows) for fold, rows in rows_of.items()},
+        intervals=bootstrap_intervals(draws, group),
+        fold_intervals={fold: bootstrap_intervals(of_folds[fold], group[rows]) for fold, rows in rows_of.items()},
+        mean_intervals=_mean_intervals(list(of_folds.values()), group),
+        calibration=calibrators,
+        draws=draws,
     )
+
+
+def _mean_intervals(of_folds: list[Draws], group: np.ndarray) -> dict[str, Interval]:
+    """Of the mean over the folds, of those that have the figure in most resamples, as `Evaluation.spread` leaves out those that lack it."""
+    means = {}
+    for name in of_folds[0]:
+        defined = [draws[name] for draws in of_folds if 2 * np.isnan(draws[name]).sum() < len(draws[name])]
+        means[name] = np.mean(defined, axis=0) if defined else np.full(len(of_folds[0][name]), np.nan)
+    return percentile_intervals(means, count_groups(group))
 
 
 def per_fold_table(evaluation: Evaluation) -> pd.DataFrame:

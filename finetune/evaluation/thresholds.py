@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from common.errors import UserError
+
 Rule = Literal["youden", "f1"]
 
 UNDECIDED = 0.5
@@ -22,40 +24,63 @@ class Thresholds:
     Attributes:
         labels: names of the L labels.
         values: L thresholds, 0 to 1; a clip is positive where its probability is at least this.
-        rule: what they maximise.
+        rule: what they maximise, or "sensitivity" where they keep one.
         defaulted: labels whose clips can tell nothing (one class, or one probability, only) and which therefore got 0.5.
+        sensitivity: the share of positive clips that they find at least, on the clips that they were chosen on; None for the rules.
     """
 
     labels: tuple[str, ...]
     values: tuple[float, ...]
-    rule: Rule
+    rule: Rule | Literal["sensitivity"]
     defaulted: tuple[str, ...]
+    sensitivity: float | None = None
 
     def as_json(self) -> dict[str, object]:
-        """``{"labels": [...], "thresholds": [...], "rule": ...}``, as thresholds.json holds it."""
-        return {"labels": list(self.labels), "thresholds": list(self.values), "rule": self.rule}
+        """``{"labels": [...], "thresholds": [...], "rule": ...}``, as thresholds.json holds it; with ``sensitivity`` where one is kept."""
+        kept = {} if self.sensitivity is None else {"sensitivity": self.sensitivity}
+        return {"labels": list(self.labels), "thresholds": list(self.values), "rule": self.rule, **kept}
 
 
-def choose_thresholds(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], rule: Rule = "youden") -> Thresholds:
+def check_share(name: str, share: float | None) -> None:
+    """Refuse an option that is no share of clips.
+
+    Raises:
+        UserError: ``share`` is not more than 0 and up to 1.
+    """
+    if share is not None and not 0 < share <= 1:
+        raise UserError(f"{name} is {share:g}: expected a share of clips, more than 0 and up to 1, for example 0.9.")
+
+
+def choose_thresholds(
+    targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], rule: Rule = "youden", sensitivity: float | None = None
+) -> Thresholds:
     """Choose each label's threshold by `choose_threshold`: ``targets`` [n, L] of 1, 0 or NaN, ``probabilities`` [n, L]."""
-    chosen = [choose_threshold(targets[:, index], probabilities[:, index], rule) for index in range(len(labels))]
+    chosen = [choose_threshold(targets[:, index], probabilities[:, index], rule, sensitivity) for index in range(len(labels))]
     return Thresholds(
         labels=tuple(labels),
         values=tuple(UNDECIDED if value is None else value for value in chosen),
-        rule=rule,
+        rule=rule if sensitivity is None else "sensitivity",
         defaulted=tuple(label for label, value in zip(labels, chosen, strict=True) if value is None),
+        sensitivity=sensitivity,
     )
 
 
 def cross_fitted_thresholds(
-    targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray, labels: Sequence[str], rule: Rule = "youden"
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    fold: np.ndarray,
+    labels: Sequence[str],
+    rule: Rule = "youden",
+    sensitivity: float | None = None,
 ) -> dict[int, Thresholds]:
     """For each fold the thresholds that the clips of all other folds give: ``fold`` int [n], the rest as `choose_thresholds`."""
-    return {int(k): choose_thresholds(targets[fold != k], probabilities[fold != k], labels, rule) for k in np.unique(fold)}
+    return {int(k): choose_thresholds(targets[fold != k], probabilities[fold != k], labels, rule, sensitivity) for k in np.unique(fold)}
 
 
-def choose_threshold(targets: np.ndarray, probabilities: np.ndarray, rule: Rule = "youden") -> float | None:
-    """The threshold that maximises ``rule`` over the annotated clips.
+def choose_threshold(
+    targets: np.ndarray, probabilities: np.ndarray, rule: Rule = "youden", sensitivity: float | None = None
+) -> float | None:
+    """The threshold that maximises ``rule`` over the annotated clips, or the highest one that keeps ``sensitivity``.
 
     Youden's J = sensitivity + specificity - 1 weighs both kinds of error alike, as the ICBHI Score does, and does not move with
     the share of ill patients, which differs between a study and a practice: the default. F1 ignores true negatives and follows
@@ -68,6 +93,7 @@ def choose_threshold(targets: np.ndarray, probabilities: np.ndarray, rule: Rule 
         targets: [n] of 1, 0 or NaN (left out).
         probabilities: [n].
         rule: "youden" or "f1".
+        sensitivity: share of the positive clips to find at least, more than 0 and up to 1; then ``rule`` says nothing.
 
     Returns:
         The threshold, or None where there is one class or one probability only.
@@ -86,6 +112,9 @@ def choose_threshold(targets: np.ndarray, probabilities: np.ndarray, rule: Rule 
     candidates = np.concatenate([values[:1], np.where(middle > values[:-1], middle, values[1:])])
     true_positives = positives - np.searchsorted(np.sort(scores[truth]), candidates, side="left")
     false_positives = negatives - np.searchsorted(np.sort(scores[~truth]), candidates, side="left")
+    if sensitivity is not None:
+        # A share like 0.9 of 10 clips is 9 of them, whatever the float says.
+        return float(candidates[true_positives >= sensitivity * positives - 1e-9].max())
     if rule == "youden":
         merit = true_positives / positives - false_positives / negatives
     else:

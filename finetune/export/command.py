@@ -4,10 +4,18 @@ from pathlib import Path
 from typing import Any
 
 from common.progress import say, track
-from finetune.evaluation.thresholds import Rule
+from finetune.evaluation.calibration_choice import Choice
+from finetune.evaluation.thresholds import Rule, check_share
 
 
-def export(run: Path, out: Path = Path("model.pt"), per_fold: bool = True, thresholds: Rule = "youden") -> dict[str, Any]:
+def export(
+    run: Path,
+    out: Path = Path("model.pt"),
+    per_fold: bool = True,
+    thresholds: Rule = "youden",
+    sensitivity: float | None = None,
+    calibration: Choice = "none",
+) -> dict[str, Any]:
     """Write a run as TorchScript files that open with torch alone.
 
     The file at --out averages the probabilities of all folds' networks; beside it stands one file per fold (NAME.fold-K.pt) with the
@@ -19,6 +27,10 @@ def export(run: Path, out: Path = Path("model.pt"), per_fold: bool = True, thres
         out: file to write.
         per_fold: write the single folds' files too.
         thresholds: what each label's threshold maximises out of fold: "youden" (sensitivity + specificity - 1) or "f1", as in 'report'.
+        sensitivity: choose each label's threshold as the highest that finds this share of its positive clips, in place of 'thresholds'.
+        calibration: calibrate inside the file, so that it answers calibrated probabilities, to which its thresholds then refer:
+            "none", "temperature", "platt" or "isotonic" (fitted on all out-of-fold predictions), or "fold_platt" (each network on
+            its own validation clips).
 
     Returns:
         Paths ``model`` and ``fold_models``, ``parity`` (largest difference seen), ``labels`` and ``thresholds``.
@@ -26,6 +38,7 @@ def export(run: Path, out: Path = Path("model.pt"), per_fold: bool = True, thres
     Raises:
         UserError: the run is missing or unfinished, or a file would not answer as the model does.
     """
+    check_share("sensitivity", sensitivity)
     # Late: torch takes seconds to import, which --help should not.
     from finetune.evaluation.out_of_fold import read_out_of_fold
     from finetune.evaluation.summary import evaluate_predictions
@@ -34,7 +47,14 @@ def export(run: Path, out: Path = Path("model.pt"), per_fold: bool = True, thres
     from finetune.report.run_folder import read_run_folder
 
     folder = read_run_folder(run)
-    evaluation = evaluate_predictions(read_out_of_fold(folder.path / "oof.csv", folder.task.labels), folder.task, thresholds)
+    evaluation = evaluate_predictions(
+        read_out_of_fold(folder.path / "oof.csv", folder.task.labels),
+        folder.task,
+        thresholds,
+        sensitivity=sensitivity,
+        calibration=calibration,
+        validation=folder.validation(),
+    )
     folds = list(evaluation.folds)
     exported = ExportedFolds(folder, evaluation, folds)
     out = Path(out)

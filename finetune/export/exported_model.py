@@ -28,6 +28,7 @@ class ExportedModel(nn.Module):
         short_clips: "repeat" or "pad", see `common.windows.fill_index`.
         aggregate: "mean" or "max" of a clip's windows.
         windows_at_once: windows in memory at a time, so that an hour of audio needs no more than a minute.
+        calibrators: one module per fold, its network's probabilities of whole clips [B, L] -> calibrated ones; none leaves them.
     """
 
     labels: list[str]
@@ -44,8 +45,10 @@ class ExportedModel(nn.Module):
         short_clips: str,
         aggregate: str,
         windows_at_once: int = 16,
+        calibrators: list[nn.Module] | None = None,
     ) -> None:
         super().__init__()
+        self.calibrators = nn.ModuleList(calibrators or [nn.Identity() for _ in networks])
         self.networks = nn.ModuleList(networks)
         self.labels = labels
         self.thresholds = thresholds
@@ -105,7 +108,7 @@ class ExportedModel(nn.Module):
         per_clip: list[int] = lengths.tolist()
         clip, start = clip_windows(per_clip, self.window, self.hop)
         clip, start = clip.to(waveform.device), start.to(waveform.device)
-        answers: list[Tensor] = [torch.zeros([0, len(self.labels)], device=waveform.device)]
+        answers: list[Tensor] = [torch.zeros([len(self.networks), 0, len(self.labels)], device=waveform.device)]
         for first in range(0, clip.shape[0], self.windows_at_once):
             rows = clip[first : first + self.windows_at_once]
             offset = start[first : first + self.windows_at_once]
@@ -113,11 +116,16 @@ class ExportedModel(nn.Module):
             within = fill_index(self.window, lengths[rows] - offset, self.short_clips)
             column = (within + offset.unsqueeze(1)).clamp(min=0)
             taken = waveform[rows.unsqueeze(1), column]
-            answers.append(self.networks_mean(torch.where(within >= 0, taken, torch.zeros_like(taken))))
-        return pool_windows(torch.cat(answers), clip, waveform.shape[0], self.aggregate)
-
-    def networks_mean(self, windows: Tensor) -> Tensor:
-        total = torch.zeros([windows.shape[0], len(self.labels)], device=windows.device)
-        for network in self.networks:
-            total = total + network(windows)
+            answers.append(self.networks_answers(torch.where(within >= 0, taken, torch.zeros_like(taken))))
+        windows = torch.cat(answers, dim=1)
+        total = torch.zeros([waveform.shape[0], len(self.labels)], device=waveform.device)
+        # Each network's windows are joined and calibrated before the average, as they were when its calibrator was fitted.
+        for number, calibrator in enumerate(self.calibrators):
+            total = total + calibrator(pool_windows(windows[number], clip, waveform.shape[0], self.aggregate))
         return total / len(self.networks)
+
+    def networks_answers(self, windows: Tensor) -> Tensor:
+        answers: list[Tensor] = []
+        for network in self.networks:
+            answers.append(network(windows))
+        return torch.stack(answers)

@@ -1,5 +1,6 @@
 """The trained folds of a run, traced once, and any choice of them assembled into one file."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -43,20 +44,25 @@ class ExportedFolds:
 
     def assemble(self, folds: list[int]) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
         """A compiled file that averages ``folds``, checked against the eager model, and its description."""
-        file = script(self._model([self.traced[fold] for fold in folds]))
-        parity = largest_difference(file, self._model([self.networks[fold] for fold in folds]))
+        file = script(self._model(self.traced, folds))
+        parity = largest_difference(file, self._model(self.networks, folds))
         thresholds = self.evaluation.thresholds.as_json()
-        description = metadata(self.run, folds, thresholds, self.evaluation.figures(), self.geometry, parity, FLAG_NAMES)
+        calibration = self.evaluation.calibration
+        calibrators = {
+            str(fold): calibration.exported[fold].as_json(self.run.task.labels) for fold in folds if fold in calibration.exported
+        }
+        calibrated = {"choice": calibration.choice, "folds": calibrators}
+        description = metadata(self.run, folds, thresholds, calibrated, self.evaluation.figures(), self.geometry, parity, FLAG_NAMES)
         return file, description
 
     @property
     def _window(self) -> int:
         return round(self.geometry["clip_s"] * self.geometry["sample_rate"])
 
-    def _model(self, networks: list[nn.Module]) -> ExportedModel:
-        geometry = self.geometry
+    def _model(self, networks: Mapping[int, nn.Module], folds: list[int]) -> ExportedModel:
+        geometry, calibrators = self.geometry, self.evaluation.calibration.exported
         return ExportedModel(
-            networks,
+            [networks[fold] for fold in folds],
             labels=list(self.run.task.labels),
             thresholds=list(self.evaluation.thresholds.values),
             sample_rate=geometry["sample_rate"],
@@ -64,6 +70,7 @@ class ExportedFolds:
             hop=round(geometry["hop_s"] * geometry["sample_rate"]),
             short_clips=geometry["short_clips"],
             aggregate=geometry["aggregate"],
+            calibrators=[calibrators[fold] for fold in folds] if calibrators else None,
         ).eval()
 
 

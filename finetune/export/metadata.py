@@ -15,6 +15,7 @@ def metadata(
     run: RunFolder,
     folds: list[int],
     thresholds: dict[str, Any],
+    calibration: dict[str, Any],
     figures: dict[str, Any],
     geometry: dict[str, Any],
     parity: float,
@@ -26,6 +27,7 @@ def metadata(
         run: the run that is exported.
         folds: folds whose networks are averaged in the file.
         thresholds: see `finetune.evaluation.thresholds.Thresholds.as_json`; chosen on all out-of-fold predictions.
+        calibration: ``choice`` and, per fold, each label's map (see `finetune.evaluation.calibrators.Calibrator`); it is inside the file.
         figures: headline figures of the report; those of the single folds' models out of fold.
         geometry: how waveforms are windowed (sample_rate, clip_s, hop_s, short_clips, aggregate).
         parity: largest difference between file and eager model that was seen on export.
@@ -39,6 +41,8 @@ def metadata(
         "labels": list(run.task.labels),
         "thresholds": thresholds["thresholds"],
         "threshold_rule": thresholds["rule"],
+        "threshold_sensitivity": thresholds.get("sensitivity"),
+        "calibration": calibration,
         "decision": "a label is 1 where its probability reaches its threshold; an exclusive label is 1 exactly when no other is",
         "task": run.task.describe(),
         **geometry,
@@ -74,12 +78,26 @@ def model_card(description: dict[str, Any]) -> str:
         f"- Macro AUROC out of fold: {'not evaluable' if auroc is None else f'{auroc:.3f}'}{between}; {description['out_of_fold_note']}.",
         f"- Trained and judged on {figures.get('clips')} clips of {figures.get('patients') or 'an unknown number of'} patients, "
         f"folds grouped by {description['grouped_by']}.",
-        f"- Thresholds: {_pairs(description['labels'], description['thresholds'])}, chosen out of fold by {description['threshold_rule']}.",
+        f"- Thresholds: {_pairs(description['labels'], description['thresholds'])}, chosen out of fold by {description['threshold_rule']}"
+        f"{'' if description['threshold_sensitivity'] is None else ' of at least ' + format(description['threshold_sensitivity'], '.0%')}.",
+        f"- Calibration: {_calibrated(description)}",
         "- Limits: other devices, ages, sites and noise than those of the training data were not tested; a flagged recording "
         "(silent, clipped, too short, not finite, constant) has an answer that means little.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _calibrated(description: dict[str, Any]) -> str:
+    choice = description["calibration"]["choice"]
+    if choice == "none":
+        return "none; probabilities are the networks' own and need not mean shares of recordings."
+    averaged = (
+        " The average of several calibrated networks tends to lie nearer to the prevalence than it should."
+        if len(description["folds"]) > 1
+        else ""
+    )
+    return f"{choice}, fitted on clips that the networks were not trained on; thresholds refer to calibrated probabilities.{averaged}"
 
 
 def _pairs(labels: list[str], thresholds: list[float]) -> str:

@@ -6,10 +6,21 @@ from typing import Any
 from common.errors import UserError
 from common.files import write_csv, write_json, write_text
 from common.progress import say
-from finetune.evaluation.thresholds import Rule
+from finetune.evaluation.calibration_choice import Choice
+from finetune.evaluation.thresholds import Rule, check_share
 
 
-def report(run: str, out: str | None = None, thresholds: Rule = "youden", resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+def report(
+    run: str,
+    out: str | None = None,
+    thresholds: Rule = "youden",
+    sensitivity: float | None = None,
+    calibration: Choice = "none",
+    abstain: float = 0.9,
+    manifest: str | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
     """Judge a cross-validation run by its out-of-fold predictions: write a page and the tables behind it.
 
     Writes report.html (one file, opens without network), metrics.json, per_fold.csv, thresholds.json (from all folds, for the
@@ -20,6 +31,11 @@ def report(run: str, out: str | None = None, thresholds: Rule = "youden", resamp
         out: folder for the report; 'report' inside the run's folder by default.
         thresholds: what each label's threshold maximises: "youden" (sensitivity + specificity - 1; weighs both errors alike
             and does not move with the prevalence) or "f1" (ignores true negatives and follows the prevalence).
+        sensitivity: choose each label's threshold as the highest that finds this share of its positive clips, in place of 'thresholds'.
+        calibration: calibrate before thresholds are chosen and anything is judged: "none", "temperature", "platt" or "isotonic"
+            (fitted on the other folds' predictions), or "fold_platt" (on each fold's own validation clips). The page shows all.
+        abstain: the abstain band's lower end keeps this sensitivity, its upper end this specificity.
+        manifest: adds native sample rate, age and sex to the groups; that of the run by default, where it is still there.
         resamples: bootstrap draws over patients for the 95 % intervals; 1000 settles the second decimal.
         seed: of the bootstrap.
 
@@ -32,7 +48,10 @@ def report(run: str, out: str | None = None, thresholds: Rule = "youden", resamp
     """
     if resamples < 1:
         raise UserError(f"resamples is {resamples}: expected a positive number of bootstrap draws.")
+    check_share("sensitivity", sensitivity)
+    check_share("abstain", abstain)
     # Late: sklearn, matplotlib and torch take seconds to import, which --help should not.
+    from finetune.evaluation.details import detail
     from finetune.evaluation.out_of_fold import read_out_of_fold
     from finetune.evaluation.summary import evaluate_predictions, per_fold_table
     from finetune.report.page import render
@@ -41,10 +60,12 @@ def report(run: str, out: str | None = None, thresholds: Rule = "youden", resamp
 
     folder = read_run_folder(run)
     predictions = read_out_of_fold(folder.path / "oof.csv", folder.task.labels)
-    evaluation = evaluate_predictions(predictions, folder.task, thresholds, resamples, seed)
-    page = render(folder, evaluation)
+    validation = folder.validation()
+    evaluation = evaluate_predictions(predictions, folder.task, thresholds, resamples, seed, sensitivity, calibration, validation)
+    details = detail(predictions, evaluation, validation, folder.manifest(manifest), abstain, resamples, seed)
+    page = render(folder, evaluation, details)
     target = Path(out) if out is not None else folder.path / "report"
-    write_json(target / "metrics.json", evaluation.as_json())
+    write_json(target / "metrics.json", {**evaluation.as_json(), **details.as_json()})
     write_csv(target / "per_fold.csv", per_fold_table(evaluation))
     write_json(target / "thresholds.json", evaluation.thresholds.as_json())
     write_csv(target / "predictions.csv", evaluation.decided_table())

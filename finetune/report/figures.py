@@ -29,7 +29,7 @@ def roc_figure(evaluation: Evaluation) -> str:
         _share_axes(axes)
         axes.legend(loc="lower right")
 
-    return _panels(evaluation, draw, height=3.4)
+    return panels(evaluation, draw, height=3.4)
 
 
 def precision_recall_figure(evaluation: Evaluation) -> str:
@@ -45,7 +45,7 @@ def precision_recall_figure(evaluation: Evaluation) -> str:
         _share_axes(axes)
         axes.legend(loc="best")
 
-    return _panels(evaluation, draw, height=3.4)
+    return panels(evaluation, draw, height=3.4)
 
 
 def histogram_figure(evaluation: Evaluation) -> str:
@@ -65,7 +65,7 @@ def histogram_figure(evaluation: Evaluation) -> str:
         axes.set_ylim(top=1.35 * axes.get_ylim()[1])
         axes.legend(loc="upper center")
 
-    return _panels(evaluation, draw, height=2.9)
+    return panels(evaluation, draw, height=2.9)
 
 
 def confusion_figure(evaluation: Evaluation) -> str:
@@ -77,7 +77,7 @@ def confusion_figure(evaluation: Evaluation) -> str:
         _matrix(axes, np.array(counts), ("absent", "present"))
         axes.set(title=label)
 
-    return _panels(evaluation, draw, height=2.9)
+    return panels(evaluation, draw, height=2.9)
 
 
 def class_confusion_figure(evaluation: Evaluation) -> str:
@@ -134,7 +134,7 @@ def _matrix(axes: "Axes", counts: np.ndarray, names: tuple[str, ...]) -> None:
     axes.tick_params(length=0)
 
 
-def _panels(evaluation: Evaluation, draw: Callable[["Axes", int, str], None], height: float) -> str:
+def panels(evaluation: Evaluation, draw: Callable[["Axes", int, str], None], height: float) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -1,9 +1,11 @@
 """Fill the report's page: what is shown, in which order, in which words. How it looks is in report.html."""
 
-from common.page.page import MISSING, Picture, Table, fill, number
+from common.page.page import Picture, Table, fill, number
+from finetune.evaluation.details import Details
 from finetune.evaluation.metrics import METRICS
 from finetune.evaluation.summary import Evaluation
-from finetune.report import figures
+from finetune.evaluation.thresholds import Thresholds
+from finetune.report import detail_sections, figures
 from finetune.report.caveats import caveats_of
 from finetune.report.facts import data_facts, provenance_facts
 from finetune.report.run_folder import RunFolder
@@ -18,10 +20,11 @@ TITLES = {
     "f1": "F1",
     "accuracy": "Accuracy",
 }
-RULES = {"youden": "Youden's J (sensitivity + specificity - 1)", "f1": "F1"}
+COUNTS = {"n": "Clips", "positives": "Positive", "prevalence": "Prevalence"}
+RULES = {"youden": "maximises Youden's J (sensitivity + specificity - 1)", "f1": "maximises F1"}
 
 
-def render(folder: RunFolder, evaluation: Evaluation) -> str:
+def render(folder: RunFolder, evaluation: Evaluation, details: Details) -> str:
     """The page as one HTML text that needs no other file and no network."""
     return fill(
         "finetune.report",
@@ -32,18 +35,32 @@ def render(folder: RunFolder, evaluation: Evaluation) -> str:
         cards=_cards(evaluation),
         resampled="patients" if folder.record.get("grouped_by") == "patient" else "recordings",
         intervals=evaluation.intervals,
-        rule=RULES[evaluation.thresholds.rule],
+        rule=_rule(evaluation.thresholds),
         scored=" and ".join(evaluation.scored),
         exclusive=getattr(folder.task, "exclusive", None),
         labels=_label_table(evaluation),
         folds=_fold_table(folder, evaluation),
+        spread=_spread_table(evaluation),
         thresholds=_threshold_table(evaluation),
         curves=_curves(evaluation),
         confusions=_confusions(evaluation),
         histogram=_histogram(evaluation),
+        calibrated=detail_sections.CHOICES[evaluation.calibration.choice],
+        calibration=detail_sections.calibration_table(details),
+        reliability=detail_sections.reliability_picture(evaluation, details),
+        kept=next(iter(details.abstentions.values())).kept,
+        abstention=detail_sections.abstention_table(details),
+        risk_coverage=detail_sections.risk_coverage_picture(evaluation, details),
+        groups=detail_sections.group_tables(details),
         data=data_facts(folder, evaluation),
         provenance=provenance_facts(folder),
     )
+
+
+def _rule(thresholds: Thresholds) -> str:
+    if thresholds.sensitivity is not None:
+        return f"is the highest that finds at least {thresholds.sensitivity:.0%} of the positive clips"
+    return RULES[thresholds.rule]
 
 
 def _cards(evaluation: Evaluation) -> list[tuple[str, str, str]]:
@@ -56,24 +73,48 @@ def _cards(evaluation: Evaluation) -> list[tuple[str, str, str]]:
         (
             "Macro AUROC, over folds",
             f"{number(mean['macro_auroc'])} ± {number(deviation['macro_auroc'])}",
-            f"mean ± standard deviation of {len(evaluation.folds)} folds",
+            f"mean ± standard deviation of {len(evaluation.folds)} folds; "
+            f"95 % interval of the mean {interval(evaluation.mean_intervals['macro_auroc'])}",
         ),
-        ("ICBHI Score", number(icbhi.score), f"SE {number(icbhi.sensitivity)}, SP {number(icbhi.specificity)}"),
+        (
+            "ICBHI Score",
+            number(icbhi.score),
+            f"95 % interval {interval(evaluation.intervals.figures['icbhi_score'])}; "
+            f"SE {number(icbhi.sensitivity)}, SP {number(icbhi.specificity)}",
+        ),
         ("Annotated clips", number(counts["annotated_clips"]), f"of {number(evaluation.intervals.groups)} {groups}"),
     ]
 
 
 def _label_table(evaluation: Evaluation) -> Table:
+    """One row per metric, since a value and its interval for each would make a row per label wider than the page."""
+    of = {**evaluation.pooled.labels, "macro": evaluation.pooled.macro}
     rows = []
-    for label, metrics in evaluation.pooled.labels.items():
-        prevalence = MISSING if metrics["prevalence"] is None else f"{metrics['prevalence']:.1%}"
-        values = [number(metrics[name]) for name in METRICS]
-        counts = [number(metrics["n"]), number(metrics["positives"]), prevalence]
-        rows.append([label, *counts, values[0], interval(evaluation.intervals.labels[label]), *values[1:]])
-    macro = [number(evaluation.pooled.macro[name]) for name in METRICS]
-    foot = ["macro", "", "", "", macro[0], interval(evaluation.intervals.macro), *macro[1:]]
-    head = ["Label", "Clips", "Positive", "Prevalence", "AUROC", "95 % interval", *(TITLES[name] for name in METRICS[1:])]
-    return Table(f"Per label, all out-of-fold clips together; macro: mean of {' and '.join(evaluation.scored)}", head, rows, [foot])
+    for what in ("n", "positives", "prevalence"):
+        cells = [number(metrics[what]) for metrics in evaluation.pooled.labels.values()]
+        rows.append([COUNTS[what], *(cell for value in cells for cell in (value, "")), "", ""])
+    for name in METRICS:
+        cells = []
+        for label, metrics in of.items():
+            between = evaluation.intervals.figures[f"macro_{name}" if label == "macro" else f"{name}_{label}"]
+            cells += [number(metrics[name]), interval(between)]
+        rows.append([TITLES[name], *cells])
+    head = [cell for label in of for cell in (label, "95 % interval")]
+    return Table(f"All out-of-fold clips together; macro: mean of {' and '.join(evaluation.scored)}", ["Per label", *head], rows)
+
+
+def _spread_table(evaluation: Evaluation) -> Table:
+    mean, deviation = evaluation.spread()
+    pooled, titles = evaluation.pooled.flat(), {"macro_auroc": "Macro AUROC"}
+    titles |= {f"auroc_{label}": f"AUROC {label}" for label in evaluation.predictions.labels}
+    titles |= {"macro_average_precision": "Macro average precision", "macro_f1": "Macro F1"}
+    titles |= {"icbhi_score": "ICBHI Score", "icbhi_sensitivity": "SE", "icbhi_specificity": "SP"}
+    rows = []
+    for name, title in titles.items():
+        together = [number(pooled[name]), interval(evaluation.intervals.figures[name])]
+        rows.append([title, *together, number(mean[name]), interval(evaluation.mean_intervals[name]), number(deviation[name])])
+    head = ["Figure", "Pooled", "95 % interval", "Mean over folds", "95 % interval", "Standard deviation over folds"]
+    return Table("Pooled and over folds", head, rows)
 
 
 def _fold_table(folder: RunFolder, evaluation: Evaluation) -> Table:

@@ -10,7 +10,8 @@ import pandas as pd
 from common.described import build
 from common.errors import UserError
 from common.files import read_csv
-from common.manifest import groups
+from common.manifest import groups, read_manifest
+from finetune.evaluation.out_of_fold import OutOfFold, read_out_of_fold
 from finetune.tasks.base import Task
 
 FORMAT = "auscult.run/1"
@@ -33,6 +34,18 @@ class RunFolder:
     task: Task
     folds: pd.DataFrame
     fold_records: dict[int, dict[str, Any]]
+
+    def validation(self) -> dict[int, OutOfFold]:
+        """Fold -> predictions of its validation clips by its own model, for the folds that have them."""
+        files = {fold: self.path / f"fold-{fold}" / "validation.csv" for fold in self.fold_records}
+        return {fold: read_out_of_fold(file, self.task.labels) for fold, file in files.items() if file.is_file()}
+
+    def manifest(self, path: str | None = None) -> pd.DataFrame | None:
+        """The manifest at ``path``, by default that of run.json; None where the latter is no longer there."""
+        recorded = str(self.record.get("manifest", ""))
+        if path is None and not (recorded and Path(recorded).is_file()):
+            return None
+        return read_manifest(path or recorded)
 
     def role_columns(self) -> dict[int, str]:
         """Fold -> its column of roles (train, validation, held_out)."""

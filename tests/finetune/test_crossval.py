@@ -222,7 +222,7 @@ def test_a_fold_does_not_go_on_with_other_roles(made: Path, tmp_path: Path, caps
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("finetune.fit.predict_held_out", killed)
+        patch.setattr("finetune.fit.predict_clips", killed)
         refusal(capsys, args, 130)
     folds["role_0"] = folds["role_0"].replace({"train": "validation", "validation": "train"})
     folds.to_csv(tmp_path / "folds.csv", index=False)

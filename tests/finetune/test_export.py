@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,12 @@ from common.frontends import FrontEnd, KaldiLogMel, PannsLogMel
 from common.manifest import read_manifest
 from finetune.__main__ import main
 from finetune.classifier import Classifier
+from finetune.evaluation.calibration import calibrate
+from finetune.evaluation.out_of_fold import read_out_of_fold
 from finetune.export.exported_model import ExportedModel
 from finetune.export.file import largest_difference, script
 from finetune.export.networks import Network, trace
+from finetune.report.run_folder import read_run_folder
 from finetune.tasks.multilabel import MultiLabel
 
 RATE = 4000
@@ -96,6 +100,31 @@ def test_the_file_averages_its_folds(exported: tuple[Path, dict], model: torch.j
     single = [torch.jit.load(path)(waveform, RATE)[0] for path in exported[1]["fold_models"]]
     torch.testing.assert_close(model(waveform, RATE)[0], torch.stack(single).mean(dim=0), atol=1e-6, rtol=0)
     assert (single[0] - single[1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("calibration", ["platt", "isotonic", "fold_platt"])
+def test_calibrators_leave_inside_the_file_and_thresholds_refer_to_them(
+    finished_run: tuple[Path, dict], exported: tuple[Path, dict], tmp_path: Path, calibration: Any
+) -> None:
+    run, path = read_run_folder(finished_run[0]), tmp_path / "model.pt"
+    options = ["--calibration", calibration, "--sensitivity", "0.9"]
+    found = main(["export", "--run", str(finished_run[0]), "--out", str(path), *options])
+    predictions = read_out_of_fold(run.path / "oof.csv", run.task.labels)
+    calibrators = calibrate(predictions, calibration, run.validation()).exported
+    waveform = noise(3, 3 * RATE)
+    singles = []
+    for fold, raw, calibrated in zip(calibrators, exported[1]["fold_models"], found["fold_models"], strict=True):
+        expected = calibrators[fold].numpy(torch.jit.load(raw)(waveform, RATE)[0].detach().numpy())
+        singles.append(torch.jit.load(calibrated)(waveform, RATE)[0].detach())
+        np.testing.assert_allclose(singles[-1], expected, atol=1e-5)
+    extra = {"model.json": "", "MODEL_CARD.md": ""}
+    model = torch.jit.load(str(path), _extra_files=extra)
+    torch.testing.assert_close(model(waveform, RATE)[0].detach(), torch.stack(singles).mean(dim=0), atol=1e-5, rtol=0)
+    description = json.loads(extra["model.json"])
+    assert description["calibration"]["choice"] == calibration and set(description["calibration"]["folds"]) == {"0", "1", "2"}
+    assert (description["threshold_rule"], description["threshold_sensitivity"]) == ("sensitivity", 0.9)
+    assert found["thresholds"] != exported[1]["thresholds"]
+    assert f"Calibration: {calibration}, fitted on clips" in extra["MODEL_CARD.md"].decode()
 
 
 def test_it_opens_and_answers_where_there_is_only_torch(exported: tuple[Path, dict], model: torch.jit.ScriptModule, tmp_path: Path) -> None:

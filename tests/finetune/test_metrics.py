@@ -11,7 +11,7 @@ from sklearn import metrics as sklearn_metrics
 from common.errors import UserError
 from finetune.evaluation.curves import MAX_POINTS, precision_recall, roc
 from finetune.evaluation.icbhi_score import icbhi_score
-from finetune.evaluation.intervals import auroc_intervals
+from finetune.evaluation.intervals import bootstrap_intervals, figure_draws
 from finetune.evaluation.metrics import METRICS, auroc, label_metrics, macro_metrics, weighted_auroc
 from finetune.evaluation.summary import evaluate, per_fold_table
 from finetune.tasks.multilabel import MultiLabel
@@ -135,7 +135,9 @@ def test_icbhi_score_agrees_with_counting_clip_by_clip(targets, seed):
 def intervals_of(table, **options):
     targets = table[[f"target_{label}" for label in LABELS]].to_numpy()
     scores = table[[f"prob_{label}" for label in LABELS]].to_numpy()
-    return auroc_intervals(targets, scores, table["patient"].to_numpy(str), LABELS, ["wheeze", "crackle"], **options)
+    group = table["patient"].to_numpy(str)
+    draws = figure_draws(targets, scores, scores >= 0.5, group, LABELS, ["wheeze", "crackle"], **options)
+    return bootstrap_intervals(draws, group)
 
 
 def test_intervals_draw_patients_not_clips():

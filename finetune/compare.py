@@ -1,0 +1,236 @@
+"""``python -m finetune compare``: are two runs different, or did other patients make the difference?
+
+Runs on the same clips are compared resample by resample: what makes a patient hard for both cancels, which two separate
+intervals do not know. Runs that differ in their seed alone are one setting, whose figures are averaged.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from common.errors import UserError
+from common.files import write_csv, write_json
+from common.progress import say
+from finetune.evaluation.bootstrap import Interval, percentile_interval
+from finetune.evaluation.calibration_choice import Choice
+from finetune.evaluation.out_of_fold import OutOfFold, read_out_of_fold
+from finetune.evaluation.summary import Evaluation, evaluate_predictions
+from finetune.report.run_folder import RunFolder, read_run_folder
+from finetune.report.text import interval
+
+SHOWN = ("macro_auroc", "macro_average_precision", "macro_f1", "icbhi_score")
+SEED_KEYS = ("seed_everything", "out", "tracking", "config", "checkpoint_minutes")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in their seed alone.
+
+    Attributes:
+        name: of the first run's folder.
+        runs: their folders.
+        seeds: their seeds, as run.json has them.
+        evaluations: of each run.
+    """
+
+    name: str
+    runs: list[str]
+    seeds: list[Any]
+    evaluations: list[Evaluation]
+
+    def figures(self) -> dict[str, float | None]:
+        """Mean over the seeds of every pooled figure; None where a seed lacks it."""
+        return {name: None if None in values else float(np.mean(values)) for name, values in self._by_name().items()}
+
+    def seed_deviation(self) -> dict[str, float | None]:
+        """Standard deviation over the seeds (ddof 1) of every pooled figure; None with one seed."""
+        by_name = self._by_name().items()
+        return {name: float(np.std(values, ddof=1)) if len(values) > 1 and None not in values else None for name, values in by_name}
+
+    def draws(self, name: str) -> np.ndarray:
+        """Mean over the seeds of a figure in every resample, [R]."""
+        return np.mean([evaluation.draws[name] for evaluation in self.evaluations], axis=0)
+
+    def as_json(self) -> dict[str, Any]:
+        """For comparison.json."""
+        figures = {"figures": self.figures(), "sd_over_seeds": self.seed_deviation()}
+        return {"name": self.name, "runs": self.runs, "seeds": self.seeds, **figures}
+
+    def _by_name(self) -> dict[str, list[Any]]:
+        flat = [evaluation.pooled.flat() for evaluation in self.evaluations]
+        return {name: [figures[name] for figures in flat] for name in flat[0]}
+
+
+def compare(runs: list[str], out: str = "comparison", calibration: Choice = "none", resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
+    """Compare runs on the same clips: each difference from the first with its interval over patients.
+
+    Writes comparison.json and comparison.csv: every pooled figure of both, the difference (other minus first), its 95 % interval from
+    a bootstrap that draws the same patients for both, and p, twice the share of resamples on the lesser side of 0: small where the
+    difference does not depend on which patients were there. Runs that differ in their seed alone count as one setting, the
+    figures being means over seeds and their standard deviation given apart.
+
+    Args:
+        runs: two or more folders that 'python -m finetune crossval' wrote; the first is what the others are compared with.
+        out: folder to write.
+        calibration: of the probabilities before decisions, as in 'report'.
+        resamples: bootstrap draws over patients.
+        seed: of the bootstrap.
+
+    Returns:
+        ``settings`` (name -> runs and seeds), ``differences`` (name -> the headline figures' difference, interval and p), and the path
+        ``comparison``.
+
+    Raises:
+        UserError: a run is missing, there are not two settings, or the runs hold other clips, patients, labels or targets.
+    """
+    if resamples < 1:
+        raise UserError(f"resamples is {resamples}: expected a positive number of bootstrap draws.")
+    folders = [read_run_folder(run) for run in runs]
+    predictions = [_aligned(folder, folders[0]) for folder in folders]
+    for folder, of_run in zip(folders[1:], predictions[1:], strict=True):
+        _refuse_other(folders[0], predictions[0], folder, of_run)
+    grouped: dict[str, list[int]] = {}
+    for index, folder in enumerate(folders):
+        grouped.setdefault(_settings(folder), []).append(index)
+    if len(grouped) < 2:
+        raise UserError(
+            f"{', '.join(runs)} {'is one run' if len(runs) < 2 else 'differ in their seed alone'}: expected runs of two or more settings."
+        )
+    evaluations = [
+        evaluate_predictions(of_run, folder.task, resamples=resamples, seed=seed, calibration=calibration, validation=folder.validation())
+        for folder, of_run in zip(folders, predictions, strict=True)
+    ]
+    settings = [
+        Setting(
+            name=folders[members[0]].path.resolve().name,
+            runs=[runs[index] for index in members],
+            seeds=[folders[index].record.get("seed") for index in members],
+            evaluations=[evaluations[index] for index in members],
+        )
+        for members in grouped.values()
+    ]
+    rows = [row for other in settings[1:] for row in differences(settings[0], other)]
+    described = [setting.as_json() for setting in settings]
+    target = Path(out)
+    figures = {
+        "settings": described,
+        "differences": rows,
+        "calibration": calibration,
+        "resamples": resamples,
+        "over": "patients" if evaluations[0].predictions.counts()["patients"] is not None else "recordings",
+        "groups": evaluations[0].intervals.groups,
+        "same_folds": all(np.array_equal(predictions[0].fold, of_run.fold) for of_run in predictions[1:]),
+    }
+    write_json(target / "comparison.json", figures)
+    write_csv(target / "comparison.csv", pd.DataFrame([_flat(row) for row in rows]))
+    if not figures["same_folds"]:
+        say("The runs were made with other folds: their models trained on other patients, which is part of the difference.")
+    for row in rows:
+        if row["figure"] in SHOWN and row["difference"] is not None:
+            of_seeds = "" if row["sd_over_seeds"] is None else f", standard deviation over seeds {row['sd_over_seeds']:.3f}"
+            say(
+                f"{row['figure']}: {row['run']} {row['value']:.3f}, {row['reference']} {row['reference_value']:.3f}, difference "
+                f"{row['difference']:+.3f} (95 % interval {interval(row['interval'])}), p {_written(row['p'])}{of_seeds}"
+            )
+    shown = [row for row in rows if row["figure"] in SHOWN]
+    return {
+        "settings": {of["name"]: {"runs": of["runs"], "seeds": of["seeds"]} for of in described},
+        "differences": {
+            of.name: {row["figure"]: {key: row[key] for key in ("difference", "interval", "p")} for row in shown if row["run"] == of.name}
+            for of in settings[1:]
+        },
+        "comparison": str(target / "comparison.json"),
+    }
+
+
+def differences(reference: Setting, other: Setting) -> list[dict[str, Any]]:
+    """One row per figure: both values, ``other`` minus ``reference``, its interval and p; None where a run lacks the figure."""
+    values, reference_values, deviations = other.figures(), reference.figures(), other.seed_deviation()
+    groups = reference.evaluations[0].intervals.groups
+    rows = []
+    for name, value in values.items():
+        drawn, reference_value = other.draws(name) - reference.draws(name), reference_values[name]
+        known = value is not None and reference_value is not None
+        between = percentile_interval(drawn, groups) if known else None
+        rows.append(
+            {
+                "figure": name,
+                "reference": reference.name,
+                "run": other.name,
+                "reference_value": reference_value,
+                "value": value,
+                "difference": value - reference_value if value is not None and reference_value is not None else None,
+                "interval": between,
+                "p": two_sided_share(drawn) if between is not None else None,
+                "sd_over_seeds": deviations[name],
+            }
+        )
+    return rows
+
+
+def two_sided_share(draws: np.ndarray) -> float:
+    """Twice the share of resampled differences on the lesser side of 0, up to 1; 0 counts to both sides, and so does one more draw.
+
+    With it the share is never 0, which no number of resamples could show (Davison & Hinkley, "Bootstrap Methods", 1997, section 4.2.5).
+    It is not the p value of a test under the hypothesis of no difference, but what the percentile interval says of 0.
+    """
+    defined = draws[~np.isnan(draws)]
+    lesser = min((defined <= 0).sum(), (defined >= 0).sum())
+    return float(min(1.0, 2 * (lesser + 1) / (len(defined) + 1)))
+
+
+def _aligned(folder: RunFolder, first: RunFolder) -> OutOfFold:
+    """The run's predictions in the order of their clips, so that runs can be compared clip by clip."""
+    if folder.task.labels != first.task.labels or folder.task.scored != first.task.scored:
+        raise UserError(
+            f"{folder.path} has labels {', '.join(folder.task.labels)} and {first.path} {', '.join(first.task.labels)}: "
+            "expected runs of one task."
+        )
+    found = read_out_of_fold(folder.path / "oof.csv", folder.task.labels)
+    order = np.argsort(found.table["clip_id"].to_numpy(str), kind="stable")
+    arrays = (found.targets[order], found.probabilities[order], found.fold[order], found.group[order])
+    return OutOfFold(found.table.iloc[order].reset_index(drop=True), found.labels, *arrays)
+
+
+def _refuse_other(first: RunFolder, one: OutOfFold, folder: RunFolder, other: OutOfFold) -> None:
+    mine, theirs = set(one.table["clip_id"]), set(other.table["clip_id"])
+    if mine != theirs:
+        example = sorted(mine ^ theirs)[0]
+        raise UserError(
+            f"{folder.path} and {first.path} predicted other clips ({len(mine ^ theirs)} are in one only, {example!r} among them): "
+            "expected finished runs on one manifest."
+        )
+    for what, differs in (
+        ("patient", one.group != other.group),
+        ("target", ~((one.targets == other.targets) | (np.isnan(one.targets) & np.isnan(other.targets))).all(axis=1)),
+    ):
+        if differs.any():
+            example = one.table["clip_id"][int(np.flatnonzero(differs)[0])]
+            raise UserError(
+                f"{folder.path} and {first.path} have another {what} for {int(differs.sum())} clips, {example!r} among them: "
+                "expected runs on one manifest."
+            )
+
+
+def _settings(folder: RunFolder) -> str:
+    """The run's configuration without its seed and folders; the folder itself where it holds no configuration."""
+    path = folder.path / "config.yaml"
+    if not path.is_file():
+        return str(folder.path.resolve())
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return json.dumps({key: value for key, value in config.items() if key not in SEED_KEYS}, sort_keys=True, default=str)
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    between: Interval = row["interval"]
+    low, high = between if between is not None else (None, None)
+    return {**{key: value for key, value in row.items() if key != "interval"}, "low": low, "high": high}
+
+
+def _written(p: float | None) -> str:
+    return "-" if p is None else f"{p:.3g}"

@@ -1,0 +1,121 @@
+"""What a report adds to the figures: calibration before and after, abstaining, and groups of clips."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from finetune.evaluation.abstention import Abstention, abstention
+from finetune.evaluation.by_group import GroupAuroc, describing_columns, group_aurocs
+from finetune.evaluation.calibration import calibrate
+from finetune.evaluation.calibration_choice import Choice
+from finetune.evaluation.intervals import annotated_groups
+from finetune.evaluation.metrics import auroc
+from finetune.evaluation.out_of_fold import OutOfFold
+from finetune.evaluation.reliability import Reliability, reliability
+from finetune.evaluation.summary import Evaluation
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """One way to calibrate, judged on the held-out clips.
+
+    Attributes:
+        reliability: label -> whether its probabilities mean what they say.
+        auroc: label -> pooled AUROC, which moves only by how the folds are ranked against each other; None with one class.
+    """
+
+    reliability: dict[str, Reliability]
+    auroc: dict[str, float | None]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"auroc": self.auroc, "labels": {label: found.as_json() for label, found in self.reliability.items()}}
+
+
+@dataclass(frozen=True)
+class Details:
+    """Beside an `Evaluation`.
+
+    Attributes:
+        calibrations: choice -> its judgement; "none" first.
+        abstentions: label -> abstain band and risk-coverage curve, of the evaluation's probabilities.
+        groups: AUROC by group.
+    """
+
+    calibrations: dict[Choice, Calibrated]
+    abstentions: dict[str, Abstention]
+    groups: list[GroupAuroc]
+
+    def as_json(self) -> dict[str, Any]:
+        """For metrics.json."""
+        return {
+            "calibration": {choice: found.as_json() for choice, found in self.calibrations.items()},
+            "abstention": {label: found.as_json() for label, found in self.abstentions.items()},
+            "groups": [found.as_json() for found in self.groups],
+        }
+
+
+def detail(
+    raw: OutOfFold,
+    evaluation: Evaluation,
+    validation: dict[int, OutOfFold],
+    manifest: pd.DataFrame | None,
+    kept: float,
+    resamples: int,
+    seed: int,
+) -> Details:
+    """Judge what `Details` holds.
+
+    Args:
+        raw: out-of-fold predictions as the networks gave them.
+        evaluation: of them, perhaps calibrated.
+        validation: fold -> predictions of its validation clips, as far as there are some.
+        manifest: the run's manifest; None where it is not there.
+        kept: sensitivity and specificity that the abstain band keeps.
+        resamples: bootstrap draws.
+        seed: of the draws.
+    """
+    predictions = evaluation.predictions
+    group = annotated_groups(predictions.targets, predictions.group)
+    choices: list[Choice] = ["none"]
+    if len(predictions.folds) > 1:
+        choices += ["temperature", "platt", "isotonic"]
+    if set(predictions.folds) <= set(validation):
+        choices.append("fold_platt")
+    calibrations = {}
+    for choice in choices:
+        calibrated = calibrate(raw, choice, validation).apply(raw)
+        judged = reliability(raw.targets, calibrated.probabilities, group, raw.labels, resamples, seed)
+        calibrations[choice] = Calibrated(judged, _aurocs(calibrated))
+    thresholds = pd.DataFrame({fold: chosen.values for fold, chosen in evaluation.fold_thresholds.items()})
+    return Details(
+        calibrations,
+        abstention(
+            predictions.targets,
+            predictions.probabilities,
+            predictions.fold,
+            thresholds[predictions.fold].to_numpy().T,
+            group,
+            predictions.labels,
+            kept,
+            resamples,
+            seed,
+        ),
+        group_aurocs(
+            describing_columns(predictions.table, manifest),
+            predictions.targets,
+            predictions.probabilities,
+            predictions.group,
+            predictions.labels,
+            resamples,
+            seed,
+        ),
+    )
+
+
+def _aurocs(predictions: OutOfFold) -> dict[str, float | None]:
+    areas = {}
+    for column, label in enumerate(predictions.labels):
+        known = ~pd.isna(predictions.targets[:, column])
+        areas[label] = auroc(predictions.targets[known, column] == 1, predictions.probabilities[known, column])
+    return areas
