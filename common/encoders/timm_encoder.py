@@ -32,7 +32,7 @@ class TimmEncoder(Encoder):
         super().__init__()
         if pretrained and weights is not None:
             raise UserError(f"TimmEncoder was given both pretrained=true and weights={weights!r}: choose one.")
-        self.model = _create(name, pretrained, drop_path)
+        self.model = create_network(name, pretrained, drop_path)
         if weights is not None:
             load_weights(self.model, _fitted(read_state_dict(weights), self.model), weights)
         self.name = name
@@ -59,7 +59,12 @@ class TimmEncoder(Encoder):
         return description
 
 
-def _create(name: str, pretrained: bool, drop_path: float) -> nn.Module:
+def create_network(name: str, pretrained: bool, drop_path: float, pooling: str = "") -> nn.Module:
+    """timm's network ``name`` on one input channel, without classifier and with timm's ``pooling``; "" is none.
+
+    Raises:
+        UserError: timm does not know it, cannot fetch its weights, or it has no stochastic depth.
+    """
     import timm
 
     if not 0 <= drop_path < 1:
@@ -70,7 +75,7 @@ def _create(name: str, pretrained: bool, drop_path: float) -> nn.Module:
         raise UserError(f"timm knows no network {name!r}{hint}; timm.list_models() lists them all.")
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
-        return timm.create_model(name, pretrained=pretrained, in_chans=1, num_classes=0, global_pool="", **options)
+        return timm.create_model(name, pretrained=pretrained, in_chans=1, num_classes=0, global_pool=pooling, **options)
     except TypeError as error:
         raise UserError(f"timm's {name} does not take these options ({error}); set drop_path to 0 or choose another network.") from error
     except (OSError, RuntimeError) as error:

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from common.described import build
+from common.encoders.ast import Ast
 from common.encoders.base import Encoder, load_weights
 from common.encoders.cnn import Cnn1d, Cnn2d
+from common.encoders.crnn import Crnn
 from common.encoders.efficientat import EfficientAT
 from common.encoders.panns import Panns
 from common.encoders.timm_encoder import TimmEncoder
@@ -32,6 +34,9 @@ EACH = {
     "features_last": lambda: TimmEncoder("mambaout_femto"),
     "efficientat": lambda: settled(EfficientAT(batch_norm_momentum=1.0)),
     "cnn6": lambda: Panns("cnn6"),
+    "crnn": lambda: Crnn((8, 16, 32), hidden=16, num_layers=2),
+    "ast": lambda: Ast(stride=16, num_bins=64, num_frames=128),
+    "ast_of_vit": lambda: Ast("vit_tiny_patch16_224", num_bins=64, num_frames=64),
 }
 
 
@@ -54,7 +59,7 @@ def test_shapes_also_of_short_clips(encoder, num_frames):
     assert features.shape[:2] == (3, encoder.num_features)
     assert features.shape[2] >= 1
     assert embedding.shape == (3, encoder.num_features)
-    if not isinstance(encoder, Panns):  # whose embedding is a layer of its own
+    if not isinstance(encoder, Panns | Ast):  # whose embedding is a layer or a token of its own
         torch.testing.assert_close(embedding, features.mean(dim=-1))
 
 
@@ -157,6 +162,11 @@ def test_settings_reach_the_network():
         (lambda: EfficientAT(width=0), "width is 0"),
         (lambda: EfficientAT(batch_norm_momentum=0), "batch_norm_momentum is 0"),
         (lambda: Panns("cnn12"), "network is 'cnn12'"),
+        (lambda: Crnn(hidden=0), "hidden is 0"),
+        (lambda: Crnn(num_layers=0), "num_layers 0"),
+        (lambda: Crnn(dropout=1.0), "dropout is 1"),
+        (lambda: Ast(stride=17), "stride is 17"),
+        (lambda: Ast(num_frames=15), "num_frames 15"),
         (lambda: Panns(dropout=1.0), "dropout is 1"),
     ],
 )
@@ -168,6 +178,42 @@ def test_settings_out_of_range(make, reason):
 def test_cnn1d_says_which_front_end_does_not_fit():
     with pytest.raises(ValueError, match="64 bins, but was given 40"):
         Cnn1d(num_bins=64)(torch.randn(2, 1, 40, 100))
+
+
+@pytest.mark.parametrize(("name", "features"), [("resnet50", 2048), ("efficientnet_b0", 1280), ("convnext_tiny", 768)])
+def test_networks_of_pictures_take_spectrograms(name: str, features: int) -> None:
+    encoder = TimmEncoder(name).eval()
+    with torch.no_grad():
+        assert encoder.feature_map(spectrograms(2, 100)).shape[:2] == (2, features)
+    assert encoder.num_features == features
+
+
+def test_crnn_hears_the_order_of_things() -> None:
+    """The mean over time of a convolutional network of each frame alone would not: the same frames backwards."""
+    torch.manual_seed(0)
+    encoder = Crnn((4,), hidden=8).eval()
+    # The first convolution spans 3 frames, so blocks of 16 equal frames are the same but at their borders.
+    frames = torch.randn(1, 1, 64, 4).repeat_interleave(16, dim=3)
+    with torch.no_grad():
+        convolved = encoder.convolutions(frames) - encoder.convolutions(frames.flip(3))
+        heard = encoder(frames) - encoder(frames.flip(3))
+    assert heard.abs().max() > 3 * convolved.abs().max()
+
+
+def test_crnn_under_autocast_keeps_its_state_in_float32() -> None:
+    encoder = Crnn((4, 8), hidden=8).eval()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert encoder.feature_map(spectrograms(2)).dtype == torch.float32
+
+
+def test_ast_says_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="64 bins and 12 frames, expected at least 16"):
+        Ast(stride=16)(spectrograms(1, 12))
+    for name in ("resnet18", "swin_tiny_patch4_window7_224", "vit_small_patch14_reg4_dinov2", "vit_base_patch16_clip_224"):
+        with pytest.raises(UserError, match="is no plain ViT or DeiT with patches of 16"):
+            Ast(name)
+    with pytest.raises(UserError, match="choose one"):
+        Ast(pretrained=True, weights="a.pt")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +288,7 @@ def test_weights_of_an_audio_network_fail_by_key(shared_data):
 
 @pytest.mark.parametrize(
     "encoder",
-    [Cnn2d(), Cnn1d(num_bins=64), TimmEncoder("resnet18"), EfficientAT(), Panns("cnn6")],
+    [Cnn2d(), Cnn1d(num_bins=64), TimmEncoder("resnet18"), EfficientAT(), Panns("cnn6"), Crnn(), Ast(stride=16)],
     ids=lambda encoder: type(encoder).__name__,
 )
 def test_a_trace_names_no_device(encoder: Encoder) -> None:

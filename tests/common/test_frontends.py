@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from made_waveforms import RATE, breath_like, noise
 
 from common.described import build
+from common.frontends.band_pass import BandPass
 from common.frontends.base import FrontEnd, LogCompression, exact_float32, standardise
 from common.frontends.cqt import Cqt
 from common.frontends.gammatone import Gammatone
@@ -18,6 +19,7 @@ from common.frontends.kaldi_log_mel import KaldiLogMel
 from common.frontends.log_mel import LogMel, mel_weights
 from common.frontends.mfcc import Mfcc
 from common.frontends.panns_log_mel import PannsLogMel
+from common.frontends.stacked import Stacked
 
 EACH = {
     "log_mel_fft": lambda: LogMel(engine="fft"),
@@ -29,6 +31,9 @@ EACH = {
     "kaldi_log_mel": KaldiLogMel,
     "kaldi_log_mel_nnaudio": lambda: KaldiLogMel(engine="nnaudio"),
     "panns_log_mel": PannsLogMel,
+    "stacked": lambda: Stacked([LogMel(), Mfcc(num_coefficients=13), LogMel(n_fft=128, num_mels=16)]),
+    "band_pass": lambda: BandPass(LogMel()),
+    "band_pass_stacked": lambda: BandPass(Stacked([LogMel(normalise="none"), Gammatone()], normalise="none"), None, 900.0),
 }
 
 
@@ -220,6 +225,26 @@ def test_other_refusals():
         Cqt(f_min_hz=0)
     with pytest.raises(ValueError, match="number of filters is 0"):
         Gammatone(num_filters=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: Stacked([]), "front_ends is empty"),
+        (lambda: Stacked([LogMel()], normalise="batch"), "normalise is 'batch'"),
+        (lambda: Stacked([LogMel(), LogMel(hop=32)]), r"LogMel \(4000 Hz, hop 64\) and LogMel \(4000 Hz, hop 32\) do not have the same frames"),
+        (lambda: Stacked([LogMel(), Mfcc(sample_rate=8000)]), "Mfcc .8000 Hz, hop 64. do not have the same frames"),
+        (lambda: Stacked([PannsLogMel(), KaldiLogMel()]), "do not have the same frames"),
+        (lambda: BandPass(LogMel(), None, None), "both None"),
+        (lambda: BandPass(LogMel(), 100, 2000), "f_high_hz is 2000 Hz, expected above 0 and below half the sample rate, 2000 Hz"),
+        (lambda: BandPass(LogMel(), 0, 500), "f_low_hz is 0 Hz"),
+        (lambda: BandPass(LogMel(), 500, 200), "f_low_hz is 500 Hz, expected below f_high_hz = 200 Hz"),
+        (lambda: BandPass(LogMel(), order=0), "order is 0"),
+    ],
+)
+def test_nested_front_ends_refuse(make, reason):
+    with pytest.raises(ValueError, match=reason):
+        make()
 
 
 def test_every_mel_band_of_the_defaults_is_filled():
