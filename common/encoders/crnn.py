@@ -26,9 +26,7 @@ class Crnn(Encoder):
 
     start: Tensor
 
-    def __init__(
-        self, channels: Sequence[int] = (16, 32, 64, 128), hidden: int = 64, num_layers: int = 1, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, channels: Sequence[int] = (16, 32, 64, 128), hidden: int = 64, num_layers: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
         if hidden < 1 or num_layers < 1:
             raise ValueError(f"hidden is {hidden} and num_layers {num_layers}, expected at least 1 of each")

@@ -42,14 +42,15 @@ class Stacked(FrontEnd):
         self.min_samples = max(part.min_samples for part in front_ends)
 
     def spectrogram(self, waveform: Tensor) -> Tensor:
-        parts = [part.spectrogram(waveform) for part in self.front_ends]
+        parts = [part.spectrogram(waveform) for part in self._front_ends()]
         return torch.cat([standardise(part) for part in parts] if self.normalise == "clip" else parts, dim=1)
 
     def num_frames(self, num_samples: int) -> int:
         """N for T = ``num_samples``, that of each part."""
-        first = self.front_ends[0]
-        assert isinstance(first, FrontEnd)
-        return first.num_frames(num_samples)
+        return self._front_ends()[0].num_frames(num_samples)
+
+    def _front_ends(self) -> list[FrontEnd]:
+        return [part for part in self.front_ends if isinstance(part, FrontEnd)]
 
 
 def _frames(front_end: FrontEnd) -> list[int]:

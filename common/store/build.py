@@ -38,6 +38,7 @@ class Source(NamedTuple):
         signature: see `common.store.index.signature`.
         young: whether another change could hide behind that signature.
         content: SHA-256 of the bytes.
+        sample_rate: its own, Hz.
         num_samples: samples that its header promises at the store's rate; 0 where it leaves them open.
     """
 
@@ -45,6 +46,7 @@ class Source(NamedTuple):
     signature: str
     young: bool
     content: str
+    sample_rate: int
     num_samples: int
 
 
@@ -88,6 +90,7 @@ def _bring_up_to_date(index: Index, target: Path, paths: list[str], sample_rate:
     sources = list(map_in_threads(partial(_identify, sample_rate=sample_rate), paths, workers, "Checking recordings"))
     placed = {recording.content: recording for recording in index.values()}
     new = list({source.content: source for source in sources if source.content not in placed}.values())
+    _say_what_lacks_high_frequencies(new, sample_rate)
     refuse_a_full_disk(target, sum(source.num_samples for source in new) * BYTES_PER_SAMPLE, "The waveform store")
     with (
         one_torch_thread(),
@@ -110,6 +113,15 @@ def _bring_up_to_date(index: Index, target: Path, paths: list[str], sample_rate:
     return len(new)
 
 
+def _say_what_lacks_high_frequencies(sources: list[Source], sample_rate: int) -> None:
+    lower = [source.sample_rate for source in sources if source.sample_rate < sample_rate]
+    if lower:
+        say(
+            f"{len(lower)} of {len(sources)} recordings have a lower rate (from {min(lower)} Hz) than the {sample_rate} Hz asked for: "
+            "they hold nothing above half their own, which can tell the device instead of the patient."
+        )
+
+
 def _commit(index: Index, target: Path, audio: IO[bytes], sources: list[Source], placed: dict[str, Recording]) -> None:
     # The samples must be on the disk before an index names them, or a power cut leaves an index of zeros.
     audio.flush()
@@ -127,7 +139,7 @@ def _identify(path: str, sample_rate: int) -> Source:
     except UserError as error:
         raise with_audit_hint(error) from error
     num_samples = 0 if header.frames is None else resampled_length(header.frames, header.sample_rate, sample_rate)
-    return _unchanged(Source(path, found, young, sha256_file(path), num_samples))
+    return _unchanged(Source(path, found, young, sha256_file(path), header.sample_rate, num_samples))
 
 
 def _decode(source: Source, sample_rate: int) -> tuple[np.ndarray, float]:

@@ -232,7 +232,10 @@ def test_other_refusals():
     [
         (lambda: Stacked([]), "front_ends is empty"),
         (lambda: Stacked([LogMel()], normalise="batch"), "normalise is 'batch'"),
-        (lambda: Stacked([LogMel(), LogMel(hop=32)]), r"LogMel \(4000 Hz, hop 64\) and LogMel \(4000 Hz, hop 32\) do not have the same frames"),
+        (
+            lambda: Stacked([LogMel(), LogMel(hop=32)]),
+            r"LogMel \(4000 Hz, hop 64\) and LogMel \(4000 Hz, hop 32\) do not have the same frames",
+        ),
         (lambda: Stacked([LogMel(), Mfcc(sample_rate=8000)]), "Mfcc .8000 Hz, hop 64. do not have the same frames"),
         (lambda: Stacked([PannsLogMel(), KaldiLogMel()]), "do not have the same frames"),
         (lambda: BandPass(LogMel(), None, None), "both None"),

@@ -291,3 +291,22 @@ def test_a_builder_waits_for_the_one_at_work(tmp_path: Path, capsys: pytest.Capt
             assert not figures.done()
         assert figures.result()["decoded"] == 1
     assert "Another process is building" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_the_rate_of_the_files_is_kept_when_it_is_asked_for(tmp_path: Path, rate: int, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = recordings(tmp_path, 1, seconds=0.1, rate=rate)
+    run_store(manifest, rate)
+    assert "lower rate" not in capsys.readouterr().err
+    store, clips = open_store(manifest, rate)
+    np.testing.assert_array_equal(read_whole(store, clips, 0), noise(0.1, 0, rate) / np.float32(2**15))
+
+
+def test_it_says_how_many_recordings_hold_nothing_up_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = recordings(tmp_path, 3, rate=8000)
+    soundfile.write(tmp_path / "1.wav", noise(0.2, 1, 16000), 16000)
+    soundfile.write(tmp_path / "2.wav", noise(0.2, 2, 4000), 4000)
+    run_store(manifest, 16000)
+    assert "2 of 3 recordings have a lower rate (from 4000 Hz) than the 16000 Hz asked for" in capsys.readouterr().err
+    run_store(manifest, 4000)
+    assert "lower rate" not in capsys.readouterr().err

@@ -12,10 +12,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from common.encoder_file import load_encoder
+from common.encoders import Crnn
 from common.encoders.cnn import Cnn2d
 from common.errors import UserError
+from common.frontends import BandPass
 from common.manifest import read_manifest, write_manifest
 from pretrain.__main__ import main
 from pretrain.fit import STAGE, last_metrics
@@ -207,3 +210,22 @@ def test_last_metrics_are_the_last_and_finite(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("epoch,step,metric,value\n0,1,a,1.5\n0,1,b,nan\n1,3,a,2.5\n1,3,c,inf\n")
     assert last_metrics(tmp_path / "metrics.csv") == {"a": 2.5, "b": None, "c": None}
     assert last_metrics(tmp_path / "none.csv") == {}
+
+
+def test_fit_behind_nested_front_ends_and_at_the_rate_of_a_studio(made: Path, fit: Any, tmp_path: Path) -> None:
+    frames = {"sample_rate": 48000, "n_fft": 2048, "hop": 768}
+    parts = [
+        {"class_path": "common.frontends.LogMel", "init_args": {**frames, "num_mels": 16}},
+        {"class_path": "common.frontends.Mfcc", "init_args": {**frames, "num_coefficients": 13}},
+    ]
+    stacked = {"class_path": "common.frontends.Stacked", "init_args": {"front_ends": parts}}
+    nested = {
+        "front_end": {"class_path": "common.frontends.BandPass", "init_args": {"f_low_hz": 100, "front_end": stacked}},
+        "encoder": {"class_path": "common.encoders.Crnn", "init_args": {"channels": [4, 8], "hidden": 4}},
+        "waveform_augmentation": {"class_path": "common.augment.noise.ColouredNoise", "init_args": {"sample_rate": 48000}},
+    }
+    (tmp_path / "nested.yaml").write_text(yaml.safe_dump({"model": nested}))
+    file = load_encoder(fit(tmp_path / "run", "-c", str(tmp_path / "nested.yaml"), "--data.store", str(tmp_path / "store"))["encoder"])
+    assert isinstance(file.front_end, BandPass) and isinstance(file.encoder, Crnn)
+    assert file.front_end.num_bins == 29 and file.front_end.sample_rate == 48000
+    assert file.encoder(file.front_end(torch.randn(2, 24000))).shape == (2, 8)
