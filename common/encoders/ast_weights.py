@@ -44,7 +44,7 @@ def ast_state(state: dict[str, Tensor], grid: tuple[int, int]) -> dict[str, Tens
         state["tokens"] = torch.cat(tokens, dim=1)
     if "patch_embed.proj.weight" in state:
         kernels = state.pop("patch_embed.proj.weight")
-        # As if each colour saw the spectrogram, which is what the mean in Gong et al. 2021, section 2.2, stands for.
+        # As if each colour saw the spectrogram; Gong et al.'s code (src/models/ast_models.py) sums them too.
         state["patches.weight"] = kernels.sum(dim=1, keepdim=True) if kernels.dim() == 4 else kernels
     if "patch_embed.proj.bias" in state:
         state["patches.bias"] = state.pop("patch_embed.proj.bias")
