@@ -91,12 +91,15 @@ def draw_folds(table: pd.DataFrame, labels: Sequence[str], num_folds: int, valid
     combination, marks = _combinations(table, labels)[order], _marks(table, labels)[order]
     unit = "patients" if has_patients(table) else "recordings"
     count = len(np.unique(group))
-    if count < max(num_folds, 3):
+    # Whatever a fold holds out, two must be left to it.
+    least = max(num_folds, 3) if num_folds > 2 else 4
+    if count < least:
         raise UserError(
             f"The manifest has {count} {unit}, too few for {num_folds} folds with a validation part each: "
-            f"expected at least {max(num_folds, 3)}; lower --num-folds or add recordings."
+            f"expected at least {least}; lower --num-folds or add recordings."
         )
-    fold = _divide(group, combination, marks, num_folds, seed)
+    # Of the others one group trains and one validates.
+    fold = _divide(group, combination, marks, num_folds, seed, least_left=2)
     roles = {}
     for number in range(num_folds):
         training = np.flatnonzero(fold != number)
@@ -176,22 +179,28 @@ def _marks(table: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
     return np.column_stack([*values, np.full(len(table), True)])
 
 
-def _divide(group: np.ndarray, combination: np.ndarray, marks: np.ndarray, parts: int, seed: int) -> np.ndarray:
-    """Part of every clip, int [n]: whole groups, label combinations spread greedily; of some draws the one that spreads the marks best."""
+def _divide(group: np.ndarray, combination: np.ndarray, marks: np.ndarray, parts: int, seed: int, least_left: int = 1) -> np.ndarray:
+    """Part of every clip, int [n]: whole groups, label combinations spread greedily; of some draws the one that spreads the marks best.
+
+    No part is empty, and each leaves at least ``least_left`` groups to the others.
+    """
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
     # A combination of fewer clips than parts cannot be spread; all such together perhaps can.
     spread = np.where(np.bincount(combination)[combination] >= parts, combination, -1)
     draws = [StratifiedGroupKFold(parts, shuffle=True, random_state=seed * ATTEMPTS + attempt) for attempt in range(ATTEMPTS)]
-    best, best_distance = np.zeros(len(group), dtype=int), np.inf
-    # The greedy draws may leave a part empty where groups are few; GroupKFold never does.
+    names, number_of_group = np.unique(group, return_inverse=True)
+    # The greedy draws may leave a part empty where groups are few, and by clips a part may take nearly all groups; taking turns cannot.
+    best, best_distance = number_of_group % parts, np.inf
     for splitter in [*draws, GroupKFold(parts)]:
         part = np.zeros(len(group), dtype=int)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The least populated class")
             for number, (_, inside) in enumerate(splitter.split(group, spread, group)):
                 part[inside] = number
-        distance = _distances(part, marks, parts).mean() if len(np.unique(part)) == parts else np.inf
+        taken = np.bincount(pd.Series(part).groupby(number_of_group).first(), minlength=parts)
+        fits = taken.min() > 0 and len(names) - taken.max() >= least_left
+        distance = _distances(part, marks, parts).mean() if fits else np.inf
         if distance < best_distance:
             best, best_distance = part, distance
     return best

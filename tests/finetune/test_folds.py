@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
@@ -41,6 +41,9 @@ clips_of_a_patient = st.lists(st.tuples(value, value, st.sampled_from(["", "", "
 
 @settings(max_examples=8, deadline=None)
 @given(st.lists(clips_of_a_patient, min_size=4, max_size=9), st.integers(2, 4), st.booleans(), st.integers(0, 3))
+# By clips alone, one half would be three of the four patients, and leave one who cannot both train and validate.
+@example([[(0.0, 0.0, "")], [(0.0, 0.0, "")], [(0.0, 0.0, "")], [(0.0, 0.0, "")] * 2], 2, False, 0)
+@example([[(0.0, 0.0, "")], [(0.0, 0.0, "")], [(0.0, 0.0, "")], [(0.0, 0.0, "")] * 7], 2, True, 0)
 def test_no_group_on_two_sides_and_every_clip_held_out_once(patients: list, folds: int, named: bool, seed: int) -> None:
     table = table_of(patients, named)
     drawn = draw_folds(table, LABELS, folds, seed=seed)
