@@ -8,8 +8,8 @@ from typing import Any
 
 from common.errors import UserError
 from common.progress import say
-from pretrain.data import read_folds
 from pretrain.fit import fit
+from pretrain.patients import read_folds
 
 DESCRIPTION = """
 Pretrain one encoder per fold of FILE, DIR/fold-K/encoder.pt, without the patients that fold K holds out. Each is a run of

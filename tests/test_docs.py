@@ -28,7 +28,7 @@ from common.manifest import COLUMNS, groups, read_manifest, write_manifest
 from finetune.guard.allow import COLUMNS as ALLOW_COLUMNS
 from finetune.guard.findings import KINDS
 from finetune.tasks.multilabel import MultiLabel
-from pretrain.data import chosen
+from pretrain.patients import chosen
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,7 +13,8 @@ from common.errors import UserError
 from common.files import write_csv
 from common.frontends.log_mel import LogMel
 from common.manifest import read_manifest, write_manifest
-from pretrain.data import PretrainData, chosen, without
+from pretrain.data import PretrainData
+from pretrain.patients import chosen, without
 from pretrain.simclr import SimCLR
 
 

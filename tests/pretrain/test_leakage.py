@@ -9,9 +9,9 @@ import pytest
 
 from common.manifest import groups, read_manifest, write_manifest
 from pretrain.__main__ import main
-from pretrain.data import chosen
 from pretrain.monitor.leakage import device_leakage, leakage, patient_leakage
 from pretrain.monitor.probing import few_patients
+from pretrain.patients import chosen
 
 PATIENTS, RECORDINGS, CLIPS = 24, 3, 2
 

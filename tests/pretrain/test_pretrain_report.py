@@ -12,8 +12,8 @@ import pytest
 from common.manifest import groups, read_manifest, write_manifest
 from common.store.waveforms import WaveformStore
 from pretrain.__main__ import main
-from pretrain.data import chosen
 from pretrain.monitor.embeddings import embed
+from pretrain.patients import chosen
 from pretrain.report.clips import label_names
 from pretrain.report.embedding_map import lay_out
 from pretrain.report.run import read_run
