@@ -5,15 +5,13 @@ an interrupted demo goes on where it stopped.
 """
 
 import argparse
-import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import call
-from common.errors import UserError
+from common import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_FOLDS = 3
@@ -28,13 +26,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--data", type=Path, help="own take-home folder (train/ and train.csv); made recordings by default")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for all that is made")
     options = parser.parse_args(args)
-    try:
-        figures = demo(options.data, options.out)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
-    print(json.dumps(figures))
-    return figures
+    return cli.conclude(lambda: demo(options.data, options.out))
 
 
 def demo(data: Path | None, out: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ are written from whatever is finished.
 import argparse
 import json
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ import pandas as pd
 from benchmarks.labels.picture import draw
 from benchmarks.labels.starts import STARTS, Start
 from benchmarks.labels.table import differences, markdown, summarise
+from common import cli
 from common.errors import UserError
 from common.files import write_csv, write_text
 from common.progress import say
@@ -34,16 +34,7 @@ NAME = "label_efficiency"
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     options = _parser().parse_args(args)
-    try:
-        figures = label_efficiency(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again to go on.", file=sys.stderr)
-        raise SystemExit(130) from None
-    print(json.dumps(figures, allow_nan=False))
-    return figures
+    return cli.conclude(lambda: label_efficiency(options))
 
 
 def label_efficiency(options: argparse.Namespace) -> dict[str, Any]:

@@ -7,14 +7,13 @@ In one run and in turns, on the same batches: (a) the encoder alone on spectrogr
 import argparse
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import call
-from common.errors import UserError
+from common import cli
 from common.progress import say
 from common.provenance import git_commit, machine, versions
 
@@ -26,13 +25,7 @@ PATIENTS, CLIPS_PER_PATIENT = 64, 8
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     options = _parser().parse_args(args)
-    try:
-        figures = throughput(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
-    print(json.dumps(figures))
-    return figures
+    return cli.conclude(lambda: throughput(options))
 
 
 def throughput(options: argparse.Namespace) -> dict[str, Any]:

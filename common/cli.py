@@ -53,8 +53,17 @@ def run(prog: str, commands: Commands, args: Sequence[str] | None = None) -> Any
     Raises:
         SystemExit: 0 after ``--help``, 1 when the work failed on the user's data, 2 when the arguments are wrong.
     """
+    return conclude(lambda: call(prog, commands, args))
+
+
+def conclude(work: Callable[[], Any]) -> Any:
+    """Do ``work`` as a command: its figures become the last line of standard output, a mistake one sentence and an exit code.
+
+    Raises:
+        SystemExit: 1 when the work failed on the user's data, 130 when it was interrupted.
+    """
     try:
-        figures = call(prog, commands, args)
+        figures = work()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
