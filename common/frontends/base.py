@@ -112,8 +112,9 @@ def _without_constants(waveform: Tensor) -> Tensor:
     All that such a row has inside the bands is the rounding of the Fourier transform, which the standardisation would blow up to
     full size: a spectrogram that changes with the batch it is computed in.
     """
-    low, high = waveform.aminmax(dim=-1, keepdim=True)
-    return waveform * (low != high)
+    # Not aminmax, which along a dimension is ten times slower on a CPU than these two.
+    changes = waveform.amax(dim=-1, keepdim=True) != waveform.amin(dim=-1, keepdim=True)
+    return waveform * changes
 
 
 class LogCompression(nn.Module):
