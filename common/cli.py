@@ -106,12 +106,18 @@ def dashes_to_underscores(args: Sequence[str]) -> list[str]:
     return renamed
 
 
+def own_parser(prog: str, description: str, epilog: str | None = None, usage: str | None = None) -> argparse.ArgumentParser:
+    """A parser, yet without options, for `own_arguments`: it leaves help and mistakes to its caller, and takes no shortened names."""
+    return argparse.ArgumentParser(
+        prog=prog, description=description, epilog=epilog, usage=usage, add_help=False, allow_abbrev=False, exit_on_error=False
+    )
+
+
 def own_arguments(parser: argparse.ArgumentParser, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The options of a command that hands all others to another parser, and these others; both with underscores.
 
     Args:
-        parser: of the own options, which leaves help and mistakes to its caller (``add_help`` and ``exit_on_error`` false). Asked for
-            help, its own is printed, and that of the other parser follows.
+        parser: of the own options, as `own_parser` makes it. Asked for help, its own is printed, and that of the other parser follows.
         args: those of the command line.
 
     Raises:

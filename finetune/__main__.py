@@ -19,7 +19,7 @@ COMMANDS: cli.Commands = {
     "ensemble": Command("finetune.ensemble.command:ensemble", "combine the predictions of runs on the same folds into a run"),
     "transfer": Command("finetune.transfer.command:transfer", "judge a run's models on another manifest: train here, test there"),
     "report": Command("finetune.report.command:report", "judge the out-of-fold predictions: metrics, thresholds, one page"),
-    "compare": Command("finetune.compare:compare", "compare runs on the same clips: differences with intervals over patients"),
+    "compare": Command("finetune.compare.command:compare", "compare runs on the same clips: differences with intervals over patients"),
     "ablate-metadata": Command(
         "finetune.metadata.ablation:ablate_metadata", "cross-validate audio, metadata and both: what metadata add", parses_itself=True
     ),

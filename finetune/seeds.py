@@ -1,6 +1,5 @@
 """``python -m finetune seeds``: the same cross-validation with several seeds, to tell chance in training from chance in patients."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.cli import own_arguments, refuse_arguments
+from common.cli import own_arguments, own_parser, refuse_arguments
 from common.errors import UserError
 from common.files import write_csv, write_json
 from common.progress import say
 from finetune.crossval.command import crossval
-from finetune.evaluation.summary import Evaluation, evaluate_predictions
+from finetune.evaluation.result import Evaluation
+from finetune.evaluation.summary import evaluate_predictions
 from finetune.run_folder import read_run_folder
 
 PROG = "python -m finetune seeds"
@@ -92,13 +92,10 @@ def _deviation(values: np.ndarray) -> float | None:
 
 
 def _own_options(args: Sequence[str]) -> tuple[list[int], Path, list[str]]:
-    parser = argparse.ArgumentParser(
-        prog=PROG,
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
-        description="Cross-validate on the same folds with several seeds; every seed's run is a run folder in --out. Resumes.",
-        epilog="Every option of 'python -m finetune crossval' is taken too; --seed_everything and --tracking.experiment are set per seed.",
+    parser = own_parser(
+        PROG,
+        "Cross-validate on the same folds with several seeds; every seed's run is a run folder in --out. Resumes.",
+        "Every option of 'python -m finetune crossval' is taken too; --seed_everything and --tracking.experiment are set per seed.",
     )
     parser.add_argument("--seeds", default="0,1,2", help="whole numbers, joined by commas (default: 0,1,2)")
     parser.add_argument("--out", type=Path, default=Path("runs/seeds"), help="folder of the runs and their summary (default: runs/seeds)")

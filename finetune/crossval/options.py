@@ -3,19 +3,16 @@
 import argparse
 from collections.abc import Sequence
 
-from common.cli import own_arguments
+from common.cli import own_arguments, own_parser
 from common.errors import UserError
 
 
 def own_options(args: Sequence[str], prog: str) -> tuple[argparse.Namespace, list[str]]:
     """What belongs to a run of all folds and not to one, and the other arguments."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
-        description="Train every fold of --data.folds and join their held-out predictions. Resumes at the first unfinished fold.",
-        epilog="The options below are taken too; the number of the fold and its encoder file are set per fold.",
+    parser = own_parser(
+        prog,
+        "Train every fold of --data.folds and join their held-out predictions. Resumes at the first unfinished fold.",
+        "The options below are taken too; the number of the fold and its encoder file are set per fold.",
     )
     parser.add_argument(
         "--encoder", metavar="FILE|FOLDER", help="encoder file, or folder with fold-K/encoder.pt, to start from (default: none)"

@@ -13,7 +13,7 @@ from finetune.evaluation.intervals import annotated_groups
 from finetune.evaluation.metrics import auroc
 from finetune.evaluation.out_of_fold import OutOfFold
 from finetune.evaluation.reliability import Reliability, reliability
-from finetune.evaluation.summary import Evaluation
+from finetune.evaluation.result import Evaluation
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from finetune.evaluation.metrics import auroc
 from finetune.evaluation.out_of_fold import OutOfFold
-from finetune.evaluation.summary import Evaluation
+from finetune.evaluation.result import Evaluation
 
 
 def per_patient_table(evaluation: Evaluation) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import torch
 from common.audio.quality import FLAG_NAMES
 from common.errors import UserError
 from finetune.evaluation.calibration import Calibration
-from finetune.evaluation.summary import Evaluation
+from finetune.evaluation.result import Evaluation
 from finetune.export.exported_ensemble import ExportedEnsemble
 from finetune.export.file import largest_difference, script
 from finetune.export.folds import ExportedFolds

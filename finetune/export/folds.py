@@ -10,7 +10,7 @@ from common.audio.quality import FLAG_NAMES
 from common.errors import UserError
 from common.training.checkpoint import open_module
 from finetune.classifier import Classifier
-from finetune.evaluation.summary import Evaluation
+from finetune.evaluation.result import Evaluation
 from finetune.export.exported_model import ExportedModel
 from finetune.export.file import largest_difference, script
 from finetune.export.metadata import metadata

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common.cli import own_arguments
+from common.cli import own_arguments, own_parser
 from common.errors import UserError
 from common.progress import say
-from finetune.compare import compare
+from finetune.compare.command import compare
 from finetune.crossval.command import crossval
 from finetune.crossval.options import own_options
 from finetune.fit import STAGE
@@ -32,11 +32,11 @@ def ablate_metadata(args: Sequence[str]) -> dict[str, Any]:
     Each is a run in ``--out``, and resumes as runs do; the comparison lies beside them.
 
     Returns:
-        ``macro_auroc`` of each, ``differences`` from audio alone (with interval and p, see `finetune.compare.compare`), and the paths
-        ``runs`` and ``comparison``.
+        ``macro_auroc`` of each, ``differences`` from audio alone (with interval and p, see `finetune.compare.command.compare`), and
+        the paths ``runs`` and ``comparison``.
 
     Raises:
-        UserError: the configuration has no metadata, or as `finetune.crossval.command.crossval` and `finetune.compare.compare`.
+        UserError: the configuration has no metadata, or as `finetune.crossval.command.crossval` and `finetune.compare.command.compare`.
         SystemExit: the arguments are wrong (2), or only help was asked for (0).
     """
     options, rest = own_arguments(_parser(), args)
@@ -60,14 +60,11 @@ def ablate_metadata(args: Sequence[str]) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROG,
-        usage="%(prog)s --out DIR [options of 'python -m finetune crossval']",
-        description="Cross-validate a configuration with model.metadata three times: by audio alone, by metadata alone and by both. "
+    parser = own_parser(
+        PROG,
+        "Cross-validate a configuration with model.metadata three times: by audio alone, by metadata alone and by both. "
         "Then compare them with audio alone. Started again, it goes on at the first unfinished fold.",
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
+        usage="%(prog)s --out DIR [options of 'python -m finetune crossval']",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("runs/metadata"), metavar="DIR", help="gets audio/, metadata/, both/ and comparison/"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from finetune.evaluation.summary import Evaluation
+from finetune.evaluation.result import Evaluation
 from finetune.guard.findings import KINDS
 from finetune.run_folder import RunFolder
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from finetune.evaluation.label_errors import likely_label_errors
 from finetune.evaluation.per_patient import per_patient_summary, per_patient_table
-from finetune.evaluation.summary import Evaluation
+from finetune.evaluation.result import Evaluation
 from finetune.report.examples import Examples, examples
 
 # Of metrics.json; label_errors.csv has all.

@@ -59,7 +59,8 @@ def report(
     check_share("abstain", abstain)
     # Late: sklearn, matplotlib and torch take seconds to import, which --help should not.
     from finetune.evaluation.details import detail
-    from finetune.evaluation.summary import evaluate_predictions, per_fold_table
+    from finetune.evaluation.per_fold import per_fold_table
+    from finetune.evaluation.summary import evaluate_predictions
     from finetune.report.best_epoch import best_epoch_json, best_epoch_text, read_best_epoch
     from finetune.report.clip_details import clip_details
     from finetune.report.page import render

@@ -8,7 +8,7 @@ from common.page.drawing import INK, PALETTE
 from common.page.page import MISSING, Picture, Table, number
 from finetune.evaluation.by_group import COLUMNS
 from finetune.evaluation.details import Details
-from finetune.evaluation.summary import Evaluation
+from finetune.evaluation.result import Evaluation
 from finetune.report.figures import panels
 from finetune.report.text import interval
 

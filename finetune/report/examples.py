@@ -12,7 +12,7 @@ from common.audio.clip import read_clip
 from common.errors import UserError
 from common.page.listening import SAMPLE_RATE, Listening, listening
 from common.page.page import MISSING, number
-from finetune.evaluation.summary import Evaluation
+from finetune.evaluation.result import Evaluation
 
 KINDS = {"false negative": 1, "false positive": 0}
 COLUMNS = ("label", "kind", "clip_id", "recording", "patient", "fold", "annotated", "probability", "threshold", "decided")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from common.page.page import number
-from finetune.evaluation.summary import Evaluation
+from finetune.evaluation.result import Evaluation
 from finetune.run_folder import RunFolder
 
 ENCODERS = {

@@ -4,7 +4,7 @@ from common.page.page import Picture, Table, fill, number
 from finetune.evaluation.class_scores import TITLES as CLASS_TITLES
 from finetune.evaluation.details import Details
 from finetune.evaluation.metrics import METRICS
-from finetune.evaluation.summary import Evaluation
+from finetune.evaluation.result import Evaluation
 from finetune.evaluation.thresholds import Thresholds
 from finetune.report import clip_sections, detail_sections, figures
 from finetune.report.best_epoch import Choices, best_epoch_table

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from common.page.page import MISSING, number
-from finetune.evaluation.summary import Evaluation, per_fold_table
+from finetune.evaluation.per_fold import per_fold_table
+from finetune.evaluation.result import Evaluation
 
 
 def interval(value: tuple[float, float] | None) -> str:

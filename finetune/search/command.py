@@ -4,34 +4,22 @@ Choosing settings and judging them on the same patients flatters them (Cawley & 
 which sees a manifest without the clips that the fold holds out; ``crossval --search`` then trains each fold with its own settings.
 """
 
-import argparse
-import json
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-import pandas as pd
-
-from common.described import build
 from common.errors import UserError
-from common.files import sha256_text, write_json
+from common.files import write_json
 from common.progress import say
-from common.provenance import provenance
-from common.store.index import store_beside
 from common.training.run_folder import claim
-from finetune.encoder_source import EncoderSource, find_encoder, refuse_leak
-from finetune.evaluation.scores import figure_names
 from finetune.fit import STAGE
-from finetune.folds.table import HELD_OUT, count_folds, folds_hash, read_folds
-from finetune.guard.allow import allowed_groups, read_allow_list
-from finetune.search.chosen import FORMAT, RECORD
+from finetune.search.chosen import RECORD
 from finetune.search.inner import write_inner
 from finetune.search.options import PROG, search_options
-from finetune.search.space import Space, arguments, read_space
-from finetune.tasks.base import Task
+from finetune.search.plan import Plan, make_plan
+from finetune.search.space import arguments
 
 TRIALS = 20
 
@@ -49,7 +37,7 @@ def search(args: Sequence[str]) -> dict[str, Any]:
     own, rest = search_options(args)
     stage = replace(STAGE, prog=PROG, out="runs/search")
     config = stage.parse(rest)
-    plan = _plan(own, rest, config)
+    plan = make_plan(own, rest, config)
     plan.space.check(lambda more: stage.parse([*rest, *more]))
     if own.sampler == "grid":
         # One without an end is refused before anything is written.
@@ -76,99 +64,7 @@ def search(args: Sequence[str]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A search, checked before anything is trained.
-
-    Attributes:
-        own: options of the search.
-        rest: those of ``finetune fit``.
-        config: what the latter give, resolved.
-        shared: everything that all trials share.
-        table: the manifest.
-        folds: roles of its clips in the outer folds.
-        task: labels with their meaning.
-        encoder: first weights.
-        space: what is searched.
-    """
-
-    own: argparse.Namespace
-    rest: list[str]
-    config: dict[str, Any]
-    shared: dict[str, Any]
-    table: pd.DataFrame
-    folds: pd.DataFrame
-    task: Task
-    encoder: EncoderSource
-    space: Space
-
-    @property
-    def out(self) -> Path:
-        return Path(self.config["out"])
-
-    @property
-    def folds_searched(self) -> list[int]:
-        return list(range(count_folds(self.folds))) if self.own.fold is None else [self.own.fold]
-
-    def record(self) -> dict[str, Any]:
-        """The content of search.json."""
-        return {
-            "format": FORMAT,
-            **{name: self.shared["search"][name] for name in ("space", "sampler", "metric", "inner_folds", "inner_runs")},
-            **provenance(),
-            "data_hash": self.shared["search"]["data_hash"],
-            "folds_hash": self.shared["search"]["folds_hash"],
-            "seed": self.config["seed_everything"],
-        }
-
-    def settings_hash(self) -> str:
-        """Of what trials share, without where it is written."""
-        kept = {key: value for key, value in self.shared.items() if key not in ("out", "tracking", "config", "checkpoint_minutes")}
-        paths = ("manifest", "folds", "store")
-        data = {key: value for key, value in kept["data"].items() if key not in paths}
-        return sha256_text(json.dumps({**kept, "data": data}, sort_keys=True))
-
-    def trial_args(self, fold: int) -> list[str]:
-        """What all trials of a fold get beside the shared arguments."""
-        store = store_beside(self.config["data"]["manifest"], self.config["data"]["store"])
-        file = self.encoder.file(fold)
-        # Inner folds hold out patients that the encoder may have heard: all trials alike, and the outer fold's it has not.
-        encoder = [] if file is None else [f"--model.encoder_file={file}", "--data.transductive=true"]
-        return [*self.rest, f"--data.store={store}", *encoder]
-
-
-def _plan(own: argparse.Namespace, rest: list[str], config: dict[str, Any]) -> _Plan:
-    data = config["data"]
-    if config["model"]["encoder_file"]:
-        raise UserError(f"{PROG} takes the encoder by --encoder, which checks every fold for leaks, not by model.encoder_file.")
-    task = build(config["model"]["task"], Task)  # type: ignore[type-abstract]
-    if own.metric not in figure_names(task):
-        raise UserError(f"--metric is {own.metric!r}, expected one of {', '.join(figure_names(task))}.")
-    table = task.read(data["manifest"])
-    folds = read_folds(data["folds"], table, allowed_groups(read_allow_list(data["allow_leaks"])))
-    if own.fold is not None and not 0 <= own.fold < count_folds(folds):
-        raise UserError(f"--fold is {own.fold}, expected 0 to {count_folds(folds) - 1}, the folds of {data['folds']}.")
-    encoder = find_encoder(own.encoder, count_folds(folds))
-    space = read_space(own.space)
-    accepted = own.transductive or data["transductive"]
-    shared = {
-        **config,
-        "search": {
-            "space": {each.key: vars(each) for each in space.dimensions},
-            **{
-                name: getattr(own, name) for name in ("sampler", "pruning", "prune_after", "inner_folds", "inner_runs", "metric", "encoder")
-            },
-            "data_hash": task.data_hash(table),
-            "folds_hash": folds_hash(folds),
-        },
-    }
-    plan = _Plan(own, rest, config, json.loads(json.dumps(shared)), table, folds, task, encoder, space)
-    for fold in plan.folds_searched if encoder.location is not None and not accepted else []:
-        refuse_leak(encoder.file(fold) or "", table[(folds[f"role_{fold}"] == HELD_OUT).to_numpy()], f"fold {fold} holds out")
-    return plan
-
-
-def _search_fold(plan: _Plan, fold: int, storage: Any) -> dict[str, Any]:
+def _search_fold(plan: Plan, fold: int, storage: Any) -> dict[str, Any]:
     """Run what trials of a fold are due; returns the best value and settings, and the number of trials by state."""
     from finetune.search.results import best_settings, trials_table, write_results
     from finetune.search.study import due, open_study, pruner_of, refuse_all_refused, sampler_of

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from common.cli import own_arguments, refuse_arguments
+from common.cli import own_arguments, own_parser, refuse_arguments
 from common.errors import UserError
 
 PROG = "python -m finetune search"
@@ -36,13 +36,10 @@ def search_options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def search_parser() -> argparse.ArgumentParser:
     """The parser of the search's own options."""
-    parser = argparse.ArgumentParser(
-        prog=PROG,
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
-        description="Search settings for every fold of --data.folds among the patients that the fold does not hold out. Resumes.",
-        epilog="Every option of 'python -m finetune fit' (below) is taken too; --data.fold and --model.encoder_file are set per fold.",
+    parser = own_parser(
+        PROG,
+        "Search settings for every fold of --data.folds among the patients that the fold does not hold out. Resumes.",
+        "Every option of 'python -m finetune fit' (below) is taken too; --data.fold and --model.encoder_file are set per fold.",
     )
     add = parser.add_argument
     add("--space", metavar="FILE", help="YAML file: key of the config -> {choices: [...]} or {low: , high: , step: , log: }")

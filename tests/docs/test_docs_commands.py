@@ -36,7 +36,7 @@ def check(words: list[str]) -> None:
         patch.setattr("common.training.stage.Stage.fit", lambda stage, rest: stop(stage.parse(rest)))
         patch.setattr("finetune.crossval.command._plan", stop)
         patch.setattr("finetune.baseline.command.plan_run", stop)
-        patch.setattr("finetune.search.command._plan", stop)
+        patch.setattr("finetune.search.command.make_plan", stop)
         patch.setattr("pretrain.folds.read_folds", lambda path: pd.DataFrame({"fold": [0, 1]}))
         try:
             importlib.import_module(f"{package}.__main__").main(args)

@@ -9,7 +9,7 @@ import yaml
 from made_run import LABELS, make_oof, write_run
 
 from finetune.__main__ import main
-from finetune.compare import two_sided_share
+from finetune.compare.paired import two_sided_share
 from finetune.evaluation.metrics import auroc
 
 

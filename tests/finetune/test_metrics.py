@@ -13,7 +13,8 @@ from finetune.evaluation.curves import MAX_POINTS, precision_recall, roc
 from finetune.evaluation.icbhi_score import icbhi_score
 from finetune.evaluation.intervals import bootstrap_intervals, figure_draws
 from finetune.evaluation.metrics import METRICS, auroc, label_metrics, macro_metrics, weighted_auroc
-from finetune.evaluation.summary import evaluate, per_fold_table
+from finetune.evaluation.per_fold import per_fold_table
+from finetune.evaluation.summary import evaluate
 from finetune.tasks.multilabel import MultiLabel
 
 NAN = float("nan")

@@ -4,67 +4,26 @@ Runs on the same clips are compared resample by resample: what makes a patient h
 intervals do not know. Runs that differ in their seed alone are one setting, whose figures are averaged.
 """
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from common.errors import UserError
 from common.files import write_csv, write_json
 from common.progress import say
-from finetune.evaluation.bootstrap import Interval, percentile_interval
+from finetune.compare.paired import differences
+from finetune.compare.setting import Setting, same_settings
+from finetune.evaluation.bootstrap import Interval
 from finetune.evaluation.calibration_choice import Choice
 from finetune.evaluation.class_scores import TITLES
 from finetune.evaluation.out_of_fold import OutOfFold
-from finetune.evaluation.summary import Evaluation, evaluate_predictions
+from finetune.evaluation.summary import evaluate_predictions
 from finetune.report.text import interval
 from finetune.run_folder import RunFolder, read_run_folder
 
 SHOWN = ("macro_auroc", "macro_average_precision", "macro_f1", *(next(iter(titles)) for titles in TITLES.values()))
-SEED_KEYS = ("seed_everything", "out", "tracking", "config", "checkpoint_minutes")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Runs that differ in their seed alone.
-
-    Attributes:
-        name: of the first run's folder.
-        runs: their folders.
-        seeds: their seeds, as run.json has them.
-        evaluations: of each run.
-    """
-
-    name: str
-    runs: list[str]
-    seeds: list[Any]
-    evaluations: list[Evaluation]
-
-    def figures(self) -> dict[str, float | None]:
-        """Mean over the seeds of every pooled figure; None where a seed lacks it."""
-        return {name: None if None in values else float(np.mean(values)) for name, values in self._by_name().items()}
-
-    def seed_deviation(self) -> dict[str, float | None]:
-        """Standard deviation over the seeds (ddof 1) of every pooled figure; None with one seed."""
-        by_name = self._by_name().items()
-        return {name: float(np.std(values, ddof=1)) if len(values) > 1 and None not in values else None for name, values in by_name}
-
-    def draws(self, name: str) -> np.ndarray:
-        """Mean over the seeds of a figure in every resample, [R]."""
-        return np.mean([evaluation.draws[name] for evaluation in self.evaluations], axis=0)
-
-    def as_json(self) -> dict[str, Any]:
-        """For comparison.json."""
-        figures = {"figures": self.figures(), "sd_over_seeds": self.seed_deviation()}
-        return {"name": self.name, "runs": self.runs, "seeds": self.seeds, **figures}
-
-    def _by_name(self) -> dict[str, list[Any]]:
-        flat = [evaluation.pooled.flat() for evaluation in self.evaluations]
-        return {name: [figures[name] for figures in flat] for name in flat[0]}
 
 
 def compare(runs: list[str], out: str = "comparison", calibration: Choice = "none", resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
@@ -95,9 +54,7 @@ def compare(runs: list[str], out: str = "comparison", calibration: Choice = "non
     predictions = [_aligned(folder, folders[0]) for folder in folders]
     for folder, of_run in zip(folders[1:], predictions[1:], strict=True):
         _refuse_other(folders[0], predictions[0], folder, of_run)
-    grouped: dict[str, list[int]] = {}
-    for index, folder in enumerate(folders):
-        grouped.setdefault(_settings(folder), []).append(index)
+    grouped = same_settings(folders)
     if len(grouped) < 2:
         raise UserError(
             f"{', '.join(runs)} {'is one run' if len(runs) < 2 else 'differ in their seed alone'}: expected runs of two or more settings."
@@ -121,7 +78,7 @@ def compare(runs: list[str], out: str = "comparison", calibration: Choice = "non
             seeds=[folders[index].record.get("seed") for index in members],
             evaluations=[evaluations[index] for index in members],
         )
-        for members in grouped.values()
+        for members in grouped
     ]
     rows = [row for other in settings[1:] for row in differences(settings[0], other)]
     described = [setting.as_json() for setting in settings]
@@ -157,42 +114,6 @@ def compare(runs: list[str], out: str = "comparison", calibration: Choice = "non
     }
 
 
-def differences(reference: Setting, other: Setting) -> list[dict[str, Any]]:
-    """One row per figure: both values, ``other`` minus ``reference``, its interval and p; None where a run lacks the figure."""
-    values, reference_values, deviations = other.figures(), reference.figures(), other.seed_deviation()
-    groups = reference.evaluations[0].intervals.groups
-    rows = []
-    for name, value in values.items():
-        drawn, reference_value = other.draws(name) - reference.draws(name), reference_values[name]
-        known = value is not None and reference_value is not None
-        between = percentile_interval(drawn, groups) if known else None
-        rows.append(
-            {
-                "figure": name,
-                "reference": reference.name,
-                "run": other.name,
-                "reference_value": reference_value,
-                "value": value,
-                "difference": value - reference_value if value is not None and reference_value is not None else None,
-                "interval": between,
-                "p": two_sided_share(drawn) if between is not None else None,
-                "sd_over_seeds": deviations[name],
-            }
-        )
-    return rows
-
-
-def two_sided_share(draws: np.ndarray) -> float:
-    """Twice the share of resampled differences on the lesser side of 0, up to 1; 0 counts to both sides, and so does one more draw.
-
-    With it the share is never 0, which no number of resamples could show (Davison & Hinkley, "Bootstrap Methods", 1997, section 4.2.5).
-    It is not the p value of a test under the hypothesis of no difference, but what the percentile interval says of 0.
-    """
-    defined = draws[~np.isnan(draws)]
-    lesser = min((defined <= 0).sum(), (defined >= 0).sum())
-    return float(min(1.0, 2 * (lesser + 1) / (len(defined) + 1)))
-
-
 def _aligned(folder: RunFolder, first: RunFolder) -> OutOfFold:
     """The run's predictions in the order of their clips, so that runs can be compared clip by clip."""
     folder.refuse_other_task(first)
@@ -218,15 +139,6 @@ def _refuse_other(first: RunFolder, one: OutOfFold, folder: RunFolder, other: Ou
                 f"{folder.path} and {first.path} have another {what} for {int(differs.sum())} clips, {example!r} among them: "
                 "expected runs on one manifest."
             )
-
-
-def _settings(folder: RunFolder) -> str:
-    """The run's configuration without its seed and folders; the folder itself where it holds no configuration."""
-    path = folder.path / "config.yaml"
-    if not path.is_file():
-        return str(folder.path.resolve())
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return json.dumps({key: value for key, value in config.items() if key not in SEED_KEYS}, sort_keys=True, default=str)
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Two or more runs on the same clips, compared patient by patient."""
