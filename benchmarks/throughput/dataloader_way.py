@@ -5,18 +5,21 @@ Not a straw man: bf16 and channels-last where way (b) has them, a fused optimise
 
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import soundfile
 import torch
 import torchaudio
+from pytorch_lightning.plugins import Precision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from benchmarks.throughput.clock import seconds
+from common.encoders.base import Encoder
 from common.errors import UserError
 from common.frontends import LogMel
-from common.training.optim import make_optimizer
+from common.training.optim import OptimizerName, make_optimizer
 from pretrain.projection_head import ProjectionHead
 from pretrain.simclr import SimCLR
 
@@ -45,25 +48,52 @@ class TwoCrops(Dataset[tuple[Tensor, Tensor]]):
         return waveform[start : start + self.num_samples]
 
 
-class DataLoaderWay:
-    """A plain training loop.
+@dataclass(frozen=True)
+class Loop:
+    """What the loop takes from the run that it is compared with.
 
-    Args:
-        module: whose encoder is copied, and whose settings are taken.
+    Attributes:
+        encoder: that is trained.
+        front_end: whose rate, frames and bands are taken.
+        precision: of the encoder.
+        optimizer: its name.
+        clip_s: length of a crop, s.
+        device: where the encoder is.
         paths: audio files.
         batch_size: B.
         workers: processes that read.
     """
 
-    def __init__(self, module: SimCLR, paths: list[str], batch_size: int, workers: int) -> None:
+    encoder: Encoder
+    front_end: LogMel
+    precision: Precision
+    optimizer: OptimizerName
+    clip_s: float
+    device: torch.device
+    paths: list[str]
+    batch_size: int
+    workers: int
+
+    @classmethod
+    def of(cls, module: SimCLR, paths: list[str], batch_size: int, workers: int) -> "Loop":
+        """The loop that a user of ``module``'s encoder would otherwise write."""
+        assert isinstance(module.front_end, LogMel)
+        # On the CPU, from where they can be sent to another process.
+        encoder, front_end = copy.deepcopy(module.encoder).cpu(), copy.deepcopy(module.front_end).cpu()
+        precision = module.trainer.precision_plugin
+        return cls(encoder, front_end, precision, module.optimizer, module.clip_s, module.device, paths, batch_size, workers)
+
+
+class DataLoaderWay:
+    """A plain training loop."""
+
+    def __init__(self, loop: Loop) -> None:
         try:
             from lightly.loss import NTXentLoss
         except ImportError as error:
             raise UserError("The comparison needs the package lightly: pip install -e '.[benchmark]'.") from error
-        front_end = module.front_end
-        assert isinstance(front_end, LogMel)
-        self.device, self.precision, self.workers = module.device, module.trainer.precision_plugin, workers
-        encoder = copy.deepcopy(module.encoder)
+        front_end, encoder = loop.front_end, loop.encoder
+        self.device, self.precision, self.workers = loop.device, loop.precision, loop.workers
         head = ProjectionHead(encoder.num_features, encoder.num_features, 128)
         self.network = nn.Sequential(encoder, head).to(self.device)
         self.mel = nn.Sequential(
@@ -79,15 +109,15 @@ class DataLoaderWay:
             torchaudio.transforms.TimeMasking(80),
         ).to(self.device)
         self.loss = NTXentLoss(temperature=0.1)
-        self.optimizer = make_optimizer(module.optimizer, [{"params": list(self.network.parameters()), "lr": 1e-5, "weight_decay": 0.0}])
-        dataset = TwoCrops(paths, front_end.sample_rate, round(module.clip_s * front_end.sample_rate))
+        self.optimizer = make_optimizer(loop.optimizer, [{"params": list(self.network.parameters()), "lr": 1e-5, "weight_decay": 0.0}])
+        dataset = TwoCrops(loop.paths, front_end.sample_rate, round(loop.clip_s * front_end.sample_rate))
         self.loader = DataLoader(
             dataset,
-            batch_size,
+            loop.batch_size,
             sampler=RandomSampler(dataset, replacement=True, num_samples=10**9),
-            num_workers=workers,
+            num_workers=loop.workers,
             pin_memory=self.device.type == "cuda",
-            prefetch_factor=PREFETCH if workers else None,
+            prefetch_factor=PREFETCH if loop.workers else None,
         )
 
     def step_seconds(self, steps: int) -> float:

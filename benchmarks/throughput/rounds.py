@@ -11,10 +11,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.throughput.clock import finish_work
-from benchmarks.throughput.dataloader_way import DataLoaderWay
+from benchmarks.throughput.dataloader_way import Loop
 from benchmarks.throughput.encoder_alone import EncoderAlone, peak_flops_per_s
+from benchmarks.throughput.own_process import OwnProcess
 from benchmarks.throughput.parts import seconds_of_parts
 from common.files import write_json
+
+# Way (c), and whether its allocator is set as our commands set theirs.
+DATALOADERS = {"dataloader": False, "dataloader_keeping_memory": True}
 
 
 class TakeTurns(pl.Callback):
@@ -29,7 +33,7 @@ class TakeTurns(pl.Callback):
 
     def __init__(self, results: str, steps: int = 6, rounds: int = 5, workers: int = 2) -> None:
         self.results, self.steps, self.rounds, self.workers = Path(results), steps, rounds, workers
-        self.taken: dict[str, list[float]] = {"encoder": [], "step": [], "dataloader": []}
+        self.taken: dict[str, list[float]] = {"encoder": [], "step": [], **{name: [] for name in DATALOADERS}}
         self.crops: list[Tensor] = []
         self.begun_s: float | None = None
         self.peak_memory_bytes: int | None = None
@@ -37,7 +41,12 @@ class TakeTurns(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         paths = trainer.datamodule.table["path"].tolist()  # type: ignore[attr-defined]
         self.alone = EncoderAlone(pl_module)
-        self.dataloader = DataLoaderWay(pl_module, paths, trainer.datamodule.batch_size, self.workers)  # type: ignore[attr-defined]
+        loop = Loop.of(pl_module, paths, trainer.datamodule.batch_size, self.workers)  # type: ignore[attr-defined]
+        self.dataloaders = {name: OwnProcess(loop, keeps_memory) for name, keeps_memory in DATALOADERS.items()}
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for process in self.dataloaders.values():
+            process.close()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.crops.append(batch["crops"])
@@ -50,10 +59,11 @@ class TakeTurns(pl.Callback):
         with torch.no_grad():
             spectrograms = [pl_module.views(crops) for crops in self.crops]
         self.crops.clear()
-        alone, dataloader = self.alone.step_seconds(spectrograms), self.dataloader.step_seconds(self.steps)
+        others = {"encoder": self.alone.step_seconds(spectrograms)}
+        others |= {name: process.step_seconds(self.steps) for name, process in self.dataloaders.items()}
         if self.begun_s is not None:
-            self.taken["encoder"].append(alone)
-            self.taken["dataloader"].append(dataloader)
+            for name, taken in others.items():
+                self.taken[name].append(taken)
         if len(self.taken["step"]) == self.rounds:
             trainer.should_stop = True
             write_json(self.results, self._figures(pl_module, batch, spectrograms[0]))
@@ -68,8 +78,8 @@ class TakeTurns(pl.Callback):
         return {
             "clips_per_s": rates,
             "step_over_encoder": _ratios(self.taken["encoder"], self.taken["step"]),
-            "step_over_dataloader": _ratios(self.taken["dataloader"], self.taken["step"]),
-            "dataloader_over_encoder": _ratios(self.taken["encoder"], self.taken["dataloader"]),
+            **{f"step_over_{name}": _ratios(self.taken[name], self.taken["step"]) for name in DATALOADERS},
+            **{f"{name}_over_encoder": _ratios(self.taken["encoder"], self.taken[name]) for name in DATALOADERS},
             "parts_ms": {name: 1000 * value for name, value in seconds_of_parts(module, batch).items()},
             "step_ms": 1000 * statistics.median(self.taken["step"]),
             "peak_memory_gb": (self.peak_memory_bytes or 0) / 1e9,
