@@ -1,5 +1,6 @@
 """A run that was cut off within an epoch ends as one that was not: weights bit by bit, and every logged number."""
 
+import json
 import os
 import signal
 import subprocess
@@ -141,3 +142,21 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed(
     torch.save(checkpoint, tmp_path / "run" / "last.ckpt")
     fit(tmp_path / "run", *OPTIONS)
     same_run(tmp_path / "run", undisturbed)
+
+
+def test_the_scale_of_half_precision_goes_on_where_it_was(fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the processor, where float16 is scaled as on a GPU. The scale doubles at every second step, so a forgotten one would show."""
+    scaler = {"class_path": "torch.amp.GradScaler", "init_args": {"device": "cpu", "init_scale": 2.0, "growth_interval": 2}}
+    plugin = {"class_path": "MixedPrecision", "init_args": {"precision": "16-mixed", "device": "cpu", "scaler": scaler}}
+    options = [*OPTIONS, "--trainer.max_epochs", "1", "--trainer.plugins", json.dumps([plugin])]
+    fit(tmp_path / "undisturbed", *options)
+    with monkeypatch.context() as patch:
+        patch.setattr(SimCLR, "training_step", at_step(5, interrupt))
+        with pytest.raises(SystemExit):
+            fit(tmp_path / "run", *options, *OFTEN)
+    cut = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["MixedPrecision"]
+    assert cut["scale"] == 8 and cut["_growth_tracker"] == 1
+    fit(tmp_path / "run", *options)
+    same_run(tmp_path / "run", tmp_path / "undisturbed")
+    ended, wanted = (torch.load(tmp_path / name / "last.ckpt", weights_only=True)["MixedPrecision"] for name in ("run", "undisturbed"))
+    assert ended == wanted and ended["scale"] > cut["scale"]
