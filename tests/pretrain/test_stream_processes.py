@@ -37,19 +37,9 @@ def test_two_processes_share_the_clips_of_every_epoch(made: Path, tmp_path: Path
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     processes = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port, str(driver), str(tmp_path)]
-    options = [
-        "-c",
-        str(made / "tiny.yaml"),
-        "--data.shards",
-        str(shards),
-        "--data.workers",
-        "0",
-        "--data.batch_size",
-        "3",
-        "--out",
-        str(run),
-    ]
-    options += ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.sync_batchnorm", "false"]
+    data = ["--data.shards", str(shards), "--data.workers", "0", "--data.batch_size", "3"]
+    trainer = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.sync_batchnorm", "false"]
+    options = ["-c", str(made / "tiny.yaml"), "--out", str(run), *data, *trainer]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run([*processes, "stream", *options], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
