@@ -146,7 +146,8 @@ def class_figures(support: np.ndarray, decided: np.ndarray, correct: np.ndarray,
       records into SE, leaving Poor Quality out, averages over batches, and is NaN where SE and SP are both 0: its figures differ.
 
     Shares of clips (SE, SP, accuracy) count every clip. Unweighted average recall (Schuller et al. 2009; scikit-learn's balanced
-    accuracy) and macro F1 are means over all evaluable classes, normal among them, undefined where one has no clip.
+    accuracy) and macro F1 are means over all evaluable classes, normal among them, undefined where one has no clip, and where fewer
+    than two are evaluable: the recall of one class alone is 1 for whoever always decides it.
 
     Args:
         support: [R, C], clips of each class; the normal one first where there is one.
@@ -188,4 +189,4 @@ def _evaluable(classes: Sequence[str], task: ClassTask) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    return values.mean(axis=1) if values.shape[1] else np.full(len(values), np.nan)
+    return values.mean(axis=1) if values.shape[1] > 1 else np.full(len(values), np.nan)

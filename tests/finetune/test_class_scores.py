@@ -107,6 +107,16 @@ def test_a_class_that_cannot_be_evaluated_is_in_no_mean_but_in_the_shares_of_cli
     assert found["accuracy"] == pytest.approx(2 / 4) and found["sprsound_sensitivity"] == pytest.approx(1 / 3)
 
 
+def test_one_class_alone_has_no_average_recall():
+    """It would be 1 for whoever decides nothing else."""
+    true, decided = one_hot([0, 0, 1, 2]), one_hot([0, 0, 0, 0])
+    task = ClassTask(("recall",), True, "Normal", ("Normal", "Poor Quality"))
+    found = class_scores(true, decided, NAMES, ("Adventitious",), task).figures
+    assert found["uar"] is None and found["macro_f1_all"] is None and found["accuracy"] == 0.5
+    draws = class_draws(true, decided, np.ones((2, 4)), NAMES, ("Adventitious",), task)
+    assert np.isnan(draws["uar"]).all()
+
+
 def test_a_task_has_only_its_own_scores():
     voice = ClassTask(("recall",), True, None)
     found = class_scores(one_hot([0, 1, 2]), one_hot([0, 1, 2]), ("1", "2", "3"), ("1", "2", "3"), voice)
