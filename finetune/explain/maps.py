@@ -44,6 +44,7 @@ class Explained:
         window_s: length of a window, s.
         sound_s: length of the clip, s; shorter than a window, the clip is repeated or silence follows.
         short_clips: which of the two, "repeat" or "pad".
+        bin_hz: frequency of each bin of the maps, Hz, [F]; None where bins are no bands of frequency.
         maps: one per label.
     """
 
@@ -51,6 +52,7 @@ class Explained:
     window_s: float
     sound_s: float
     short_clips: str
+    bin_hz: Tensor | None
     maps: list[LabelMap]
 
     @property
@@ -79,7 +81,7 @@ def explain_clip(classifier: Classifier, row: pd.Series, judged_by: str) -> Expl
         maps.append(LabelMap(label, probability, start_s, spectrogram[0, 0], hidden[index], None if cam is None else cam[index]))
     facts = {"Patient": str(row["patient"]) or "-", "Judged by": judged_by}
     shown = listening(row, str(row["clip_id"]), facts, rate)
-    return Explained(shown, classifier.clip_s, len(waveform) / rate, classifier.short_clips, maps)
+    return Explained(shown, classifier.clip_s, len(waveform) / rate, classifier.short_clips, classifier.front_end.bin_hz, maps)
 
 
 def _windows(classifier: Classifier, waveform: Tensor) -> tuple[Tensor, Tensor]:
