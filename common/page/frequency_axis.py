@@ -22,6 +22,7 @@ def hz_ticks(row_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """
     known = np.flatnonzero(np.isfinite(row_hz))
     rows = known[np.argsort(row_hz[known])]
-    inside = ROUND_HZ[(ROUND_HZ >= row_hz[rows[0]]) & (ROUND_HZ <= row_hz[rows[-1]])]
-    shown = inside if len(inside) > 1 else row_hz[rows[[0, -1]]]
+    lowest, highest = row_hz[rows[[0, -1]]]
+    inside = ROUND_HZ[(lowest <= ROUND_HZ) & (highest >= ROUND_HZ)]
+    shown = inside if len(inside) > 1 else np.array([lowest, highest])
     return np.interp(shown, row_hz[rows], rows), [f"{hz:.0f}" for hz in shown]

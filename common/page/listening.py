@@ -18,7 +18,7 @@ from common.page.spectrum import levels
 SAMPLE_RATE = 8000
 MAX_S = 10.0
 # Of the spectrogram. Logarithmic: what is heard of lungs lies between 100 and 1000 Hz, a small corner of an even axis at high rates.
-LOWEST_HZ, ROWS, COLUMNS = 50.0, 112, 320
+LOWEST_HZ, ROWS, COLUMNS = 50.0, 88, 280
 # 16 Hz between bins, as the default front end has.
 WINDOW_S = 0.064
 
@@ -76,15 +76,15 @@ def draw(waveform: np.ndarray, sample_rate: int) -> str:
     row_hz = np.geomspace(min(LOWEST_HZ, sample_rate / 8), sample_rate / 2, ROWS)
     with matplotlib.rc_context({**STYLE, "axes.grid": False, "font.size": 7}):
         figure = Figure(figsize=(3.6, 2.3))
-        wave, spectrogram = figure.subplots(
-            2, 1, sharex=True, height_ratios=(1, 2.6), gridspec_kw={"left": 0.13, "right": 0.98, "bottom": 0.15, "top": 0.98, "hspace": 0.06}
-        )
+        margins = {"left": 0.17, "right": 0.98, "bottom": 0.15, "top": 0.98, "hspace": 0.06}
+        wave, spectrogram = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.6), gridspec_kw=margins)
         edges = np.linspace(0, len(waveform), COLUMNS, endpoint=False).astype(int)
         low, high = (reduced.reduceat(waveform, edges) for reduced in (np.minimum, np.maximum))
         wave.fill_between(edges / sample_rate, low, high, color=BLUE, linewidth=0.3)
         wave.set(yticks=[], xlim=(0, duration_s))
         wave.tick_params(bottom=False, labelbottom=False)
-        shown = levels(waveform.astype(np.float64), sample_rate, row_hz, COLUMNS, WINDOW_S)
+        # Few levels make the file half as large.
+        shown = np.round(levels(waveform.astype(np.float64), sample_rate, row_hz, COLUMNS, WINDOW_S) * 31) / 31
         extent = (0, duration_s, -0.5, ROWS - 0.5)
         # Pixels as they are: the page scales them.
         spectrogram.imshow(shown, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=0, vmax=1, interpolation="none")

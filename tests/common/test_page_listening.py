@@ -25,7 +25,9 @@ def drawn(folder: Path, monkeypatch, tone_hz: float, sample_rate: int | None):
     return shown, axes, np.asarray(axes.images[0].get_array())
 
 
-@pytest.mark.parametrize(("tone_hz", "sample_rate", "top_hz"), [(500, 4000, 2000), (200, 16000, 8000), (5000, 16000, 8000), (1000, None, 4000)])
+@pytest.mark.parametrize(
+    ("tone_hz", "sample_rate", "top_hz"), [(500, 4000, 2000), (200, 16000, 8000), (5000, 16000, 8000), (1000, None, 4000)]
+)
 def test_a_tone_lies_where_the_axis_says(tmp_path: Path, monkeypatch, tone_hz, sample_rate, top_hz):
     shown, axes, levels = drawn(tmp_path, monkeypatch, tone_hz, sample_rate)
     row_hz = np.geomspace(LOWEST_HZ, top_hz, len(levels))

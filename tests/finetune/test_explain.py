@@ -125,7 +125,9 @@ def test_the_end_of_a_short_clip_is_marked(tmp_path: Path, monkeypatch, filled: 
     assert (f"from the clip&#39;s end at 1.25 s on, {words}" in page) is short and ("dashed" in page) is short
 
 
-@pytest.mark.parametrize("front_end", [LogMel(RATE, num_mels=32), BandPass(Cqt(RATE, num_bins=36)), Mfcc(RATE)], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    "front_end", [LogMel(RATE, num_mels=32), BandPass(Cqt(RATE, num_bins=36)), Mfcc(RATE)], ids=lambda each: type(each).__name__
+)
 def test_the_maps_axes_are_seconds_and_hz(tmp_path: Path, monkeypatch, front_end: FrontEnd):
     """A tone of 200 Hz lies at the tick that says so; coefficients, which are no bands, have numbers."""
     soundfile.write(tmp_path / "x.wav", 0.3 * np.sin(2 * np.pi * 200 * np.arange(3 * RATE) / RATE), RATE)
