@@ -85,11 +85,13 @@ def detail(
     if set(predictions.folds) <= set(validation):
         choices.append("fold_platt")
     choices = [choice for choice in choices if choice in choices_of(task.one_of)]
-    calibrations = {}
-    for choice in choices:
-        calibrated = calibrate(raw, choice, validation, task.one_of).apply(raw)
-        judged = reliability(raw.targets, calibrated.probabilities, group, raw.labels, resamples, seed)
-        calibrations[choice] = Calibrated(judged, _aurocs(calibrated))
+    calibrated = {choice: calibrate(raw, choice, validation, task.one_of).apply(raw) for choice in choices}
+    # What calibrated a transferred run was fitted on other clips, and is not among these.
+    calibrated.setdefault(evaluation.calibration.choice, predictions)
+    calibrations = {
+        choice: Calibrated(reliability(raw.targets, of.probabilities, group, raw.labels, resamples, seed), _aurocs(of))
+        for choice, of in calibrated.items()
+    }
     thresholds = pd.DataFrame({fold: chosen.values for fold, chosen in evaluation.fold_thresholds.items()})
     return Details(
         calibrations,

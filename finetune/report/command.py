@@ -1,5 +1,6 @@
 """``python -m finetune report``: judge a run by its out-of-fold predictions and write the page."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def report(
     check_share("sensitivity", sensitivity)
     check_share("abstain", abstain)
     # Late: sklearn, matplotlib and torch take seconds to import, which --help should not.
+    from finetune.evaluation.calibration import Calibration
     from finetune.evaluation.details import detail
     from finetune.evaluation.per_fold import per_fold_table
     from finetune.evaluation.summary import evaluate_predictions
@@ -70,11 +72,18 @@ def report(
     folder = read_run_folder(run)
     predictions = folder.out_of_fold()
     validation = folder.validation()
+    if "transfer" in folder.record and calibration != "none":
+        raise UserError(
+            f"{run} is another run judged on a second manifest, whose clips calibrate nothing: give --calibration to 'python -m finetune "
+            "transfer', which fits it on the run's own predictions."
+        )
     evaluation = evaluate_predictions(
         predictions, folder.task, thresholds, resamples, seed, sensitivity, calibration, validation, folder.development()
     )
+    if folder.calibrated != "none":
+        evaluation = replace(evaluation, calibration=Calibration(folder.calibrated, {}, {}))
     clips = folder.manifest(manifest)
-    details = detail(predictions, evaluation, validation, clips, abstain, resamples, seed)
+    details = detail(folder.uncalibrated() or predictions, evaluation, validation, clips, abstain, resamples, seed)
     of_clips = clip_details(evaluation, clips, examples, folder.record.get("sample_rate"))
     choices = read_best_epoch(folder)
     page = render(folder, evaluation, details, of_clips, choices)

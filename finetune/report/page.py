@@ -54,6 +54,7 @@ def render(folder: RunFolder, evaluation: Evaluation, details: Details, clips: C
         curves=_curves(evaluation),
         confusions=_confusions(evaluation),
         histogram=_histogram(evaluation),
+        calibrated_on=(folder.record.get("transfer") or {}).get("run"),
         calibrated=detail_sections.CHOICES[evaluation.calibration.choice],
         calibration=detail_sections.calibration_table(details),
         reliability=detail_sections.reliability_picture(evaluation, details),
