@@ -10,6 +10,7 @@ import pytest
 import torch
 from refusals import refusal
 
+from common.described import build
 from common.encoders.cnn import Cnn2d
 from common.errors import UserError
 from common.frontends.log_mel import LogMel
@@ -115,6 +116,20 @@ def test_a_number_is_the_same_category_whether_or_not_others_are_missing() -> No
     assert (
         metadata.raw(pd.DataFrame({"grade": [2, 1]}), "new").tolist() == metadata.raw(pd.DataFrame({"grade": ["2", "1"]}), "new").tolist()
     )
+
+
+def test_categories_that_are_given_no_vocabulary_learn_theirs() -> None:
+    metadata = Metadata(["age"], ["sex", "ward"], vocabularies={"ward": ["north", "south", "west"]})
+    metadata.fit(pd.DataFrame({"age": [2, 4], "sex": ["M", "F"], "ward": ["north", "east"]}), "made")
+    assert metadata.vocabularies == {"sex": ["F", "M"], "ward": ["north", "south", "west"]}
+    rows = metadata.raw(pd.DataFrame({"age": [3], "sex": ["M"], "ward": ["west"]}), "new")
+    assert metadata.encode(rows).tolist() == [[0, 0, 0, 0, 1, 0, 0, 0, 1]]
+    # What a checkpoint keeps opens without the training clips.
+    again = build(metadata.describe(), Metadata)
+    again.load_state_dict(metadata.state_dict())
+    torch.testing.assert_close(again.eval()(rows), metadata.eval()(rows))
+    with pytest.raises(UserError, match="one or more values for each column that is named"):
+        Metadata(["age"], ["sex", "ward"], vocabularies={"ward": []})
 
 
 def stream(**settings: Any) -> Metadata:
