@@ -38,7 +38,8 @@ def report(
         sensitivity: choose each label's threshold as the highest that finds this share of its positive clips, in place of 'thresholds'.
         calibration: calibrate before thresholds are chosen and anything is judged: "none", "temperature", "platt" or "isotonic"
             (fitted on the other folds' predictions), or "fold_platt" (on each fold's own validation clips). The page shows all.
-        abstain: the abstain band's lower end keeps this sensitivity, its upper end this specificity.
+        abstain: the abstain band's lower end keeps this sensitivity, its upper end this specificity; of three and more classes that
+            exclude each other, the limit of the highest probability keeps this share of the decided clips right.
         manifest: adds the listed device, native sample rate, age and sex to the groups, and says where the audio of the worst errors
             is; that of the run by default, where it is still there.
         resamples: bootstrap draws over patients for the 95 % intervals; 1000 settles the second decimal.
