@@ -86,7 +86,7 @@ def report(
     clips = folder.manifest(manifest)
     details = detail(folder.uncalibrated() or predictions, evaluation, validation, clips, abstain, resamples, seed)
     of_clips = clip_details(evaluation, clips, examples, folder.record.get("sample_rate"))
-    choices = read_best_epoch(folder)
+    choices = read_best_epoch(folder, predictions, resamples, seed)
     page = render(folder, evaluation, details, of_clips, choices)
     target = Path(out) if out is not None else folder.path / "report"
     write_json(

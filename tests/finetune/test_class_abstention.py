@@ -23,8 +23,8 @@ def made_oof(skill: float = 1.5, patients: int = 48, folds: int = 4) -> pd.DataF
     generator = np.random.default_rng(1)
     patient = np.repeat(np.arange(patients), 5)
     truth = patient % 3
-    logits = generator.normal(size=(len(patient), 3)) * np.where(truth == 2, 0.6, 2.0)[:, None]
-    logits[np.arange(len(truth)), truth] += np.where(truth == 2, 0.3, skill)
+    logits = generator.normal(size=(len(patient), 3)) * np.where(truth == 2, 1.2, 2.0)[:, None]
+    logits[np.arange(len(truth)), truth] += np.where(truth == 2, 0.8, skill)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     table = pd.DataFrame({"clip_id": [f"c{i:03d}" for i in range(len(patient))], "recording": [f"r{i:03d}" for i in range(len(patient))]})
     table["patient"] = [f"p{p:02d}" for p in patient]
