@@ -60,7 +60,7 @@ def listening(clip: pd.Series, caption: str, facts: dict[str, str], sample_rate:
     buffer = io.BytesIO()
     soundfile.write(buffer, loud, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     drawn = Picture(
-        f"{caption}: {seconds}, at {rate / 1000:g} kHz.",
+        f"{caption}: {seconds}, {LOWEST_HZ:g} to {rate / 2:g} Hz.",
         draw(seen, rate),
         f"Waveform above spectrogram of {caption}, {seconds}, {LOWEST_HZ:g} to {rate / 2:g} Hz on a logarithmic axis.",
     )
