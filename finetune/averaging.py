@@ -21,7 +21,7 @@ class Ema(WeightAveraging):
         decay: d, at least 0 and below 1.
 
     Reference:
-        Polyak and Juditsky, 1992; Tarvainen and Valpola, "Mean teachers are better role models", 2017, section 2.
+        Polyak and Juditsky, 1992; Tarvainen and Valpola, "Mean teachers are better role models", 2017.
     """
 
     def __init__(self, decay: float = 0.99) -> None:

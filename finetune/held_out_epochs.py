@@ -12,13 +12,14 @@ from common.files import read_csv, write_csv
 from common.progress import say
 from common.training.metrics_csv import MetricsCsv
 from finetune.evaluation.best_epoch import HELD_OUT_EPOCHS, epoch_figures
+from finetune.evaluation.epoch_probabilities import HELD_OUT_PROBABILITIES, write_epoch
 from finetune.evaluation.out_of_fold import check_out_of_fold
 from finetune.fit import predict_clips
 from finetune.folds.table import HELD_OUT
 
 
 class HeldOutEpochs(pl.Callback):
-    """Write ``held_out_epochs.csv`` into the fold's folder: epoch, and every figure on the held-out clips then.
+    """Write ``held_out_epochs.csv`` into the fold's folder: epoch, and every figure on the held-out clips then; and their probabilities.
 
     The clips are predicted with the weights that are validated (an average of them, where there is one), once per validation.
     """
@@ -47,3 +48,4 @@ class HeldOutEpochs(pl.Callback):
             earlier = read_csv(path)
             rows = pd.concat([earlier[earlier["epoch"] < trainer.current_epoch], rows], ignore_index=True)
         write_csv(path, rows)
+        write_epoch(logger.path.with_name(HELD_OUT_PROBABILITIES), trainer.current_epoch, table, task.labels)

@@ -75,8 +75,9 @@ def masked_asymmetric(
         p_m = max(p - m, 0), float32 scalar; 0 where nothing is annotated. With m = 0 and equal gammas it is `masked_focal`.
 
     Reference:
-        Ridnik et al., "Asymmetric Loss For Multi-Label Classification", 2021, eqs. 5 (p_m) and 7. Their code sums over the batch and
-        gives its focusing factor no gradient; the formula here is the paper's, and its mean keeps the learning rate of the others.
+        Ridnik et al., "Asymmetric Loss For Multi-Label Classification", 2021: asymmetric focusing, and probability shifting (p_m). Their
+        code sums over the batch and can leave the focusing factor without a gradient (disable_torch_grad_focal_loss); the formula here
+        is the paper's, and its mean keeps the learning rate of the others.
     """
     logits, known, targets = _prepare(logits, targets)
     log_p, log_not_p = F.logsigmoid(logits), F.logsigmoid(-logits)

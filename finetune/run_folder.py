@@ -12,13 +12,14 @@ from common.errors import UserError
 from common.files import read_csv
 from common.manifest import groups, read_manifest
 from common.training.run_folder import BEST
+from finetune.evaluation.calibration_choice import Choice
 from finetune.evaluation.out_of_fold import OutOfFold, read_out_of_fold
 from finetune.folds.table import NEVER
 from finetune.tasks.base import Task
 
 FORMAT = "auscult.run/1"
 # Of the run.
-RECORD, FOLDS, OUT_OF_FOLD, DEVELOPMENT = "run.json", "folds.csv", "oof.csv", "development.csv"
+RECORD, FOLDS, OUT_OF_FOLD, DEVELOPMENT, UNCALIBRATED = "run.json", "folds.csv", "oof.csv", "development.csv", "uncalibrated.csv"
 # Of each fold in it.
 FOLD, PREDICTIONS, VALIDATED = "fold.json", "predictions.csv", "validation.csv"
 
@@ -64,6 +65,16 @@ class RunFolder:
     def development(self) -> OutOfFold | None:
         """Predictions of other clips that thresholds come from, as a run of ``finetune transfer`` keeps them; None elsewhere."""
         return self._predictions(DEVELOPMENT) if (self.path / DEVELOPMENT).is_file() else None
+
+    def uncalibrated(self) -> OutOfFold | None:
+        """Predictions as the networks gave them, where `out_of_fold` are calibrated already, see `calibrated`; None elsewhere."""
+        return self._predictions(UNCALIBRATED) if (self.path / UNCALIBRATED).is_file() else None
+
+    @property
+    def calibrated(self) -> Choice:
+        """How `out_of_fold` were calibrated before they were written: by ``finetune transfer --calibration``, or not at all."""
+        choice: Choice = (self.record.get("transfer") or {}).get("calibration", "none")
+        return choice
 
     def _predictions(self, file: str) -> OutOfFold:
         return read_out_of_fold(self.path / file, self.task.labels, self.task.poor_quality_counts)

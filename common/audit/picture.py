@@ -4,10 +4,11 @@ import io
 
 import numpy as np
 
+from common.page.spectrum import levels
+
 WIDTH, WAVE_HEIGHT, SPECTRUM_HEIGHT = 320, 48, 96
 # Lung sounds end below 2 kHz; one octave more shows what else was recorded.
 MAX_HZ = 4000.0
-RANGE_DB = 70.0
 WINDOW_S = 0.032
 PAPER, INK, LINE = (250, 250, 250), (40, 70, 120), (200, 200, 200)
 
@@ -28,7 +29,8 @@ def picture(waveform: np.ndarray, sample_rate: int) -> bytes:
     waveform = np.nan_to_num(waveform.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     # Few colours make the file half as large, and no one can tell 64 levels from 256.
     colours = (matplotlib.colormaps["magma"](np.linspace(0, 1, 64))[:, :3] * 255).astype(np.uint8)
-    spectrum = colours[(_spectrogram(waveform, sample_rate) * 63).astype(int)]
+    row_hz = np.linspace(top_hz(sample_rate), 0, SPECTRUM_HEIGHT)
+    spectrum = colours[(levels(waveform, sample_rate, row_hz, WIDTH, WINDOW_S) * 63).astype(int)]
     buffer = io.BytesIO()
     matplotlib.image.imsave(buffer, np.concatenate([_wave(waveform), spectrum]), format="png")
     return buffer.getvalue()
@@ -51,15 +53,3 @@ def _wave(waveform: np.ndarray) -> np.ndarray:
     rows = np.arange(WAVE_HEIGHT)[:, None]
     image[(rows >= np.round(row * (1 - high / peak))) & (rows <= np.round(row * (1 - low / peak)))] = INK
     return image
-
-
-def _spectrogram(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Levels from 0 (70 dB below the loudest) to 1, the highest frequency first: [SPECTRUM_HEIGHT, WIDTH]."""
-    size = max(int(WINDOW_S * sample_rate), 16)
-    padded = np.pad(waveform, (size // 2, size))
-    starts = np.linspace(0, len(waveform), WIDTH, endpoint=False).astype(int)
-    frames = padded[starts[:, None] + np.arange(size)] * np.hanning(size)
-    level_db = 20 * np.log10(np.abs(np.fft.rfft(frames, 4 * size)) + 1e-9)
-    bins = np.linspace(top_hz(sample_rate), 0, SPECTRUM_HEIGHT) / sample_rate * 4 * size
-    level_db = level_db[:, np.round(bins).astype(int)].T
-    return np.clip((level_db - level_db.max()) / RANGE_DB + 1, 0, 1) if level_db.max() > -170 else np.zeros_like(level_db)

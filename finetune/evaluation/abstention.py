@@ -110,7 +110,7 @@ def abstention(
             continue
         absent, present = scores < low[rows, column], scores >= high[rows, column]
         wrong = (scores >= thresholds[rows, column]) != truth
-        order, ends = _surest_first(scores, thresholds[rows, column])
+        order, ends = surest_first(_distance(scores, thresholds[rows, column]))
         of_label = group[rows]
 
         def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -121,7 +121,7 @@ def abstention(
                 "full_risk": ratio(weights @ wrong, weights.sum(axis=1)),  # noqa: B023
                 "sensitivity": ratio(weights @ (truth & ~absent), weights @ truth),  # noqa: B023
                 "specificity": ratio(weights @ (~truth & ~present), weights @ ~truth),  # noqa: B023
-                "area": _area(wrong, order, ends, weights),  # noqa: B023
+                "area": area_under(wrong, order, ends, weights),  # noqa: B023
             }
 
         drawn = [figures(weights) for weights in patient_weights(of_label, resamples, seed)]
@@ -140,10 +140,15 @@ def abstention(
     return found
 
 
-def _surest_first(scores: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Order of the clips by the distance of their logit to the threshold's, descending, and the last place of each tie in it."""
+def _distance(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """How far the logit of each clip is from the threshold's, [n]."""
     logit = [np.log(value) - np.log1p(-value) for value in (np.clip(scores, 1e-6, 1 - 1e-6), np.clip(thresholds, 1e-6, 1 - 1e-6))]
-    confidence = np.abs(logit[0] - logit[1])
+    distance: np.ndarray = np.abs(logit[0] - logit[1])
+    return distance
+
+
+def surest_first(confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Order of the clips by ``confidence`` [n] (0 or above), descending, and the last place of each tie in it."""
     order = np.argsort(-confidence, kind="stable")
     return order, np.flatnonzero(np.diff(confidence[order], append=-1.0))
 
@@ -159,7 +164,7 @@ def risk_coverage(wrong: np.ndarray, order: np.ndarray, ends: np.ndarray, weight
     return ratio(decided, decided[:, -1:]), ratio(errors, decided)
 
 
-def _area(wrong: np.ndarray, order: np.ndarray, ends: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean risk over the coverages, [R]: each tie's risk times its share of the clips."""
+def area_under(wrong: np.ndarray, order: np.ndarray, ends: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean risk over the coverages of `risk_coverage`, [R]: each tie's risk times its share of the clips."""
     coverage, risk = risk_coverage(wrong, order, ends, weights)
     return np.nansum(np.diff(coverage, axis=1, prepend=0) * np.nan_to_num(risk), axis=1)

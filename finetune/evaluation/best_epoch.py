@@ -6,6 +6,7 @@ Much published work, on ICBHI's official split above all, reports the former. He
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from finetune.evaluation.class_scores import TITLES, ClassTask
@@ -35,16 +36,25 @@ class EpochChoice:
     chosen_epochs: tuple[int, ...]
     best_epochs: tuple[int, ...]
 
+    @property
+    def difference(self) -> float | None:
+        """Best less chosen: what choosing by the held-out clips adds."""
+        return None if self.best is None or self.chosen is None else self.best - self.chosen
+
 
 def epoch_figures(predictions: OutOfFold, task: Task) -> dict[str, float | None]:
     """Every figure of `finetune.evaluation.scores.Scores.flat` of one epoch's held-out predictions.
 
     Decided as published work does, by nothing that is chosen: 0.5 for each label, or the most probable class.
     """
-    unjudged = not_evaluable(predictions, task)
-    decisions = task.decode(predictions.probabilities, [task.undecided] * len(task.labels))
-    classes = ClassTask.of(task, unjudged)
+    decisions, classes = decided_alike(predictions, task)
     return score(predictions.targets, predictions.probabilities, decisions, task.labels, task.scored, classes).flat()
+
+
+def decided_alike(predictions: OutOfFold, task: Task) -> tuple[np.ndarray, ClassTask]:
+    """Decisions int8 [n, L] by `Task.undecided`, and what figures over classes there are."""
+    decisions = task.decode(predictions.probabilities, [task.undecided] * len(task.labels))
+    return decisions, ClassTask.of(task, not_evaluable(predictions, task))
 
 
 def compare_epochs(epochs: Mapping[int, pd.DataFrame], chosen: Mapping[int, int], task: Task) -> dict[str, EpochChoice]:

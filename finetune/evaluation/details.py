@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from finetune.evaluation.abstention import Abstention, abstention
 from finetune.evaluation.by_group import GroupAuroc, describing_columns, group_aurocs
 from finetune.evaluation.calibration import calibrate, choices_of
 from finetune.evaluation.calibration_choice import Choice
+from finetune.evaluation.class_abstention import ClassAbstention, class_abstention
 from finetune.evaluation.intervals import annotated_groups
 from finetune.evaluation.metrics import auroc
 from finetune.evaluation.out_of_fold import OutOfFold
@@ -40,11 +42,13 @@ class Details:
         calibrations: choice -> its judgement; "none" first.
         abstentions: label -> abstain band and risk-coverage curve, of the evaluation's probabilities; empty with three or more classes
             that exclude each other, which are not decided one by one.
+        class_abstention: limit of the highest probability and its risk-coverage curve, of such classes; else None.
         groups: AUROC by group.
     """
 
     calibrations: dict[Choice, Calibrated]
     abstentions: dict[str, Abstention]
+    class_abstention: ClassAbstention | None
     groups: list[GroupAuroc]
 
     def as_json(self) -> dict[str, Any]:
@@ -52,6 +56,7 @@ class Details:
         return {
             "calibration": {choice: found.as_json() for choice, found in self.calibrations.items()},
             "abstention": {label: found.as_json() for label, found in self.abstentions.items()},
+            "class_abstention": None if self.class_abstention is None else self.class_abstention.as_json(),
             "groups": [found.as_json() for found in self.groups],
         }
 
@@ -72,7 +77,7 @@ def detail(
         evaluation: of them, perhaps calibrated.
         validation: fold -> predictions of its validation clips, as far as there are some.
         manifest: the run's manifest; None where it is not there.
-        kept: sensitivity and specificity that the abstain band keeps.
+        kept: sensitivity and specificity that the abstain band keeps, or share of the decided clips that its limit keeps right.
         resamples: bootstrap draws.
         seed: of the draws.
     """
@@ -85,27 +90,16 @@ def detail(
     if set(predictions.folds) <= set(validation):
         choices.append("fold_platt")
     choices = [choice for choice in choices if choice in choices_of(task.one_of)]
-    calibrations = {}
-    for choice in choices:
-        calibrated = calibrate(raw, choice, validation, task.one_of).apply(raw)
-        judged = reliability(raw.targets, calibrated.probabilities, group, raw.labels, resamples, seed)
-        calibrations[choice] = Calibrated(judged, _aurocs(calibrated))
-    thresholds = pd.DataFrame({fold: chosen.values for fold, chosen in evaluation.fold_thresholds.items()})
+    calibrated = {choice: calibrate(raw, choice, validation, task.one_of).apply(raw) for choice in choices}
+    # What calibrated a transferred run was fitted on other clips, and is not among these.
+    calibrated.setdefault(evaluation.calibration.choice, predictions)
+    calibrations = {
+        choice: Calibrated(reliability(raw.targets, of.probabilities, group, raw.labels, resamples, seed), _aurocs(of))
+        for choice, of in calibrated.items()
+    }
     return Details(
         calibrations,
-        {}
-        if task.one_of and len(task.labels) > 2
-        else abstention(
-            predictions.targets,
-            predictions.probabilities,
-            predictions.fold,
-            thresholds[predictions.fold].to_numpy().T,
-            group,
-            predictions.labels,
-            kept,
-            resamples,
-            seed,
-        ),
+        *_abstentions(evaluation, group, kept, resamples, seed),
         group_aurocs(
             describing_columns(predictions.table, manifest),
             predictions.targets,
@@ -116,6 +110,19 @@ def detail(
             seed,
         ),
     )
+
+
+def _abstentions(
+    evaluation: Evaluation, group: np.ndarray, kept: float, resamples: int, seed: int
+) -> tuple[dict[str, Abstention], ClassAbstention | None]:
+    """Label by label, or of three and more classes that exclude each other together."""
+    task, predictions, of_folds = evaluation.task, evaluation.predictions, evaluation.fold_thresholds
+    clips = (predictions.targets, predictions.probabilities, predictions.fold)
+    if task.one_of and len(task.labels) > 2:
+        return {}, class_abstention(task, *clips, evaluation.thresholds, of_folds, group, kept, resamples, seed)
+    thresholds = pd.DataFrame({fold: chosen.values for fold, chosen in of_folds.items()})
+    chosen = thresholds[predictions.fold].to_numpy().T
+    return abstention(*clips, chosen, group, predictions.labels, kept, resamples, seed), None
 
 
 def _aurocs(predictions: OutOfFold) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from common.audio.clip import read_clip
-from common.page.listening import SAMPLE_RATE, Listening, listening
+from common.page.listening import Listening, listening
 from common.windows import clip_windows, fill_index
 from finetune.classifier import Classifier
 from finetune.explain.grad_cam import grad_cam
@@ -44,6 +44,7 @@ class Explained:
         window_s: length of a window, s.
         sound_s: length of the clip, s; shorter than a window, the clip is repeated or silence follows.
         short_clips: which of the two, "repeat" or "pad".
+        bin_hz: frequency of each bin of the maps, Hz, [F]; None where bins are no bands of frequency.
         maps: one per label.
     """
 
@@ -51,6 +52,7 @@ class Explained:
     window_s: float
     sound_s: float
     short_clips: str
+    bin_hz: Tensor | None
     maps: list[LabelMap]
 
     @property
@@ -77,10 +79,9 @@ def explain_clip(classifier: Classifier, row: pd.Series, judged_by: str) -> Expl
         spectrogram, hidden, cam = done[window]
         probability, start_s = float(probabilities[window, index]), float(starts[window]) / rate
         maps.append(LabelMap(label, probability, start_s, spectrogram[0, 0], hidden[index], None if cam is None else cam[index]))
-    heard = read_clip(row["path"], SAMPLE_RATE, float(row["start_s"]), end_s)
     facts = {"Patient": str(row["patient"]) or "-", "Judged by": judged_by}
-    shown = listening(heard, str(row["clip_id"]), facts)
-    return Explained(shown, classifier.clip_s, len(waveform) / rate, classifier.short_clips, maps)
+    shown = listening(row, str(row["clip_id"]), facts, rate)
+    return Explained(shown, classifier.clip_s, len(waveform) / rate, classifier.short_clips, classifier.front_end.bin_hz, maps)
 
 
 def _windows(classifier: Classifier, waveform: Tensor) -> tuple[Tensor, Tensor]:

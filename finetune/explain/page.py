@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from common.page.drawing import STYLE, data_uri
+from common.page.frequency_axis import hz_ticks
 from common.page.page import Picture, fill, number
 from finetune.explain.maps import Explained, LabelMap
 
@@ -35,7 +36,7 @@ def _picture(explained: Explained) -> Picture:
             _show(axes[1], of.occlusion, extent, "RdBu_r", f"Occlusion: logit falls by up to {float(of.occlusion.max()):.2f}", -peak, peak)
             if of.grad_cam is not None:
                 _show(axes[2], of.grad_cam, extent, "viridis", "Grad-CAM", 0.0)
-            axes[0].set(ylabel="Frequency bin")
+            _frequency_axis(axes[0], explained.bin_hz)
             if explained.sound_s < explained.window_s:
                 for each in axes:
                     each.axvline(
@@ -58,6 +59,15 @@ def _show(
     left, right, bottom, top = extent
     axes.imshow(image.numpy(), origin="lower", aspect="auto", extent=(left, right, bottom, top), cmap=colours, vmin=low, vmax=high)
     axes.set_title(title)
+
+
+def _frequency_axis(axes: "Axes", bin_hz: Tensor | None) -> None:
+    """In Hz where the front end knows where its bins lie, else (MFCC, stacked) their numbers."""
+    if bin_hz is None:
+        axes.set(ylabel="Coefficient or bin")
+        return
+    axes.set_yticks(*hz_ticks(bin_hz.numpy()))
+    axes.set(ylabel="Hz")
 
 
 def _end(explained: Explained) -> str:

@@ -32,10 +32,10 @@ class Metadata(Described, nn.Module):
             by sound alone; 0 to 1.
         column_dropout: share of single values that are withheld in training, so that a value may be missing that never was; 0 to 1.
         audio: false silences the audio stream: a classifier by metadata alone, to compare with.
-        vocabularies: values of each category, by column; those of the training clips where left out.
+        vocabularies: values of categories, by column; a category that is left out has those of the training clips.
 
     Raises:
-        UserError: a column is named twice, or names the clip itself.
+        UserError: a column is named twice, or names the clip itself, or a vocabulary is empty or of no category.
         ValueError: a number is out of range.
     """
 
@@ -60,15 +60,15 @@ class Metadata(Described, nn.Module):
         self.modality_dropout = modality_dropout
         self.column_dropout = column_dropout
         self.audio = audio
-        self._given = vocabularies
+        self._given = vocabularies or {}
         self._check()
         for name in ("median", "mean"):
             self.register_buffer(name, torch.zeros(len(self.numbers)))
         self.register_buffer("deviation", torch.ones(len(self.numbers)))
         self.vocabularies: dict[str, list[str]] = {}
         self.layers: nn.Module = nn.Identity()
-        if vocabularies is not None or not self.categories:
-            self._build(vocabularies or {})
+        if set(self.categories) <= set(self._given):
+            self._build(self._given)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -126,7 +126,7 @@ class Metadata(Described, nn.Module):
             # Equal values say nothing, and are not divided by the rounding error between them.
             self.deviation[index] = float(np.nanstd(values)) if len(set(values[~np.isnan(values)])) > 1 else 1.0
         seen = {column: sorted(set(columns.values(training, column, name)) - {""}) for column in self.categories}
-        self._build(seen | (self._given or {}))
+        self._build(seen | self._given)
 
     def raw(self, table: pd.DataFrame, name: str) -> Tensor:
         """Raw rows of a table's clips, float32 [n, M].
@@ -193,12 +193,6 @@ class Metadata(Described, nn.Module):
 
     def _build(self, vocabularies: Mapping[str, Sequence[str]]) -> None:
         """Make what depends on the vocabularies: where each code stands in its one-hot, and the layers."""
-        lacking = [column for column in self.categories if not vocabularies.get(column)]
-        if lacking or not set(vocabularies) <= set(self.categories):
-            raise UserError(
-                f"model.metadata has vocabularies for {sorted(vocabularies)} and the categories {list(self.categories)}: expected one or "
-                "more values for each category, and for nothing else."
-            )
         self.vocabularies = {column: [str(value) for value in vocabularies[column]] for column in self.categories}
         features = 2 * len(self.numbers)
         for index, column in enumerate(self.categories):
@@ -216,6 +210,11 @@ class Metadata(Described, nn.Module):
         if telling:
             raise UserError(
                 f"model.metadata names {telling[0]!r}, by which a network would know the clip and not what is heard: leave it out."
+            )
+        if not set(self._given) <= set(self.categories) or not all(self._given.values()):
+            raise UserError(
+                f"model.metadata has vocabularies for {sorted(self._given)} and the categories {list(self.categories)}: expected one or "
+                "more values for each column that is named, and for categories alone; those that are left out are learnt."
             )
         if self.units < 1:
             raise ValueError(f"model.metadata.units is {self.units}, expected at least 1")

@@ -61,12 +61,13 @@ def caveats_of(folder: RunFolder, evaluation: Evaluation) -> list[Caveat]:
             )
         )
     if folder.record.get("transfer"):
+        calibrated = "" if folder.calibrated == "none" else f", as does the calibration ({folder.calibrated})"
         found.append(
             Caveat(
                 "Trained elsewhere",
                 f"The networks are those of {folder.record['transfer']['run']}, averaged over its "
                 f"{len(folder.record['transfer']['folds'])} folds; no clip of this manifest was trained on, and thresholds come from that "
-                "run's own out-of-fold predictions. 'Fold 0' is all clips.",
+                f"run's own out-of-fold predictions{calibrated}. 'Fold 0' is all clips.",
             )
         )
     return found + _guard(folder) + _coverage(folder, evaluation)

@@ -41,7 +41,7 @@ class ClipDetails:
         }
 
 
-def clip_details(evaluation: Evaluation, manifest: pd.DataFrame | None, count: int) -> ClipDetails:
-    """Judge single patients and clips; ``count`` worst errors are read from the files that ``manifest`` names."""
-    worst = examples(evaluation, count, manifest) if count else None
+def clip_details(evaluation: Evaluation, manifest: pd.DataFrame | None, count: int, sample_rate: int | None) -> ClipDetails:
+    """Judge single patients and clips; ``count`` worst errors are read from the files that ``manifest`` names, see `examples`."""
+    worst = examples(evaluation, count, manifest, sample_rate) if count else None
     return ClipDetails(per_patient_table(evaluation), likely_label_errors(evaluation.predictions), worst)

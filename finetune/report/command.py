@@ -1,5 +1,6 @@
 """``python -m finetune report``: judge a run by its out-of-fold predictions and write the page."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def report(
         sensitivity: choose each label's threshold as the highest that finds this share of its positive clips, in place of 'thresholds'.
         calibration: calibrate before thresholds are chosen and anything is judged: "none", "temperature", "platt" or "isotonic"
             (fitted on the other folds' predictions), or "fold_platt" (on each fold's own validation clips). The page shows all.
-        abstain: the abstain band's lower end keeps this sensitivity, its upper end this specificity.
+        abstain: the abstain band's lower end keeps this sensitivity, its upper end this specificity; of three and more classes that
+            exclude each other, the limit of the highest probability keeps this share of the decided clips right.
         manifest: adds the listed device, native sample rate, age and sex to the groups, and says where the audio of the worst errors
             is; that of the run by default, where it is still there.
         resamples: bootstrap draws over patients for the 95 % intervals; 1000 settles the second decimal.
@@ -58,6 +60,7 @@ def report(
     check_share("sensitivity", sensitivity)
     check_share("abstain", abstain)
     # Late: sklearn, matplotlib and torch take seconds to import, which --help should not.
+    from finetune.evaluation.calibration import Calibration
     from finetune.evaluation.details import detail
     from finetune.evaluation.per_fold import per_fold_table
     from finetune.evaluation.summary import evaluate_predictions
@@ -70,13 +73,20 @@ def report(
     folder = read_run_folder(run)
     predictions = folder.out_of_fold()
     validation = folder.validation()
+    if "transfer" in folder.record and calibration != "none":
+        raise UserError(
+            f"{run} is another run judged on a second manifest, whose clips calibrate nothing: give --calibration to 'python -m finetune "
+            "transfer', which fits it on the run's own predictions."
+        )
     evaluation = evaluate_predictions(
         predictions, folder.task, thresholds, resamples, seed, sensitivity, calibration, validation, folder.development()
     )
+    if folder.calibrated != "none":
+        evaluation = replace(evaluation, calibration=Calibration(folder.calibrated, {}, {}))
     clips = folder.manifest(manifest)
-    details = detail(predictions, evaluation, validation, clips, abstain, resamples, seed)
-    of_clips = clip_details(evaluation, clips, examples)
-    choices = read_best_epoch(folder)
+    details = detail(folder.uncalibrated() or predictions, evaluation, validation, clips, abstain, resamples, seed)
+    of_clips = clip_details(evaluation, clips, examples, folder.record.get("sample_rate"))
+    choices = read_best_epoch(folder, predictions, resamples, seed)
     page = render(folder, evaluation, details, of_clips, choices)
     target = Path(out) if out is not None else folder.path / "report"
     write_json(

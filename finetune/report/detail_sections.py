@@ -6,7 +6,9 @@ import numpy as np
 
 from common.page.drawing import INK, PALETTE
 from common.page.page import MISSING, Picture, Table, number
+from finetune.evaluation.abstention import Abstention
 from finetune.evaluation.by_group import COLUMNS
+from finetune.evaluation.class_abstention import ClassAbstention
 from finetune.evaluation.details import Details
 from finetune.evaluation.result import Evaluation
 from finetune.report.figures import panels
@@ -84,20 +86,8 @@ def risk_coverage_picture(evaluation: Evaluation, details: Details) -> Picture:
     """Risk against coverage, one panel per label."""
 
     def draw(axes: "Axes", column: int, label: str) -> None:
-        found = details.abstentions[label]
-        axes.set(
-            title=label, xlabel="Coverage: share of clips that is decided", ylabel="Risk: share of them decided wrongly", xlim=(0, 1.01)
-        )
-        if found.full_risk is None:
-            axes.text(0.5, 0.5, "one class only", ha="center", va="center")
-            return
-        shown = np.unique(np.linspace(0, len(found.curve_risk) - 1, 500).round().astype(int))
-        axes.plot(found.curve_coverage[shown], found.curve_risk[shown], color=PALETTE[0], linewidth=1.6, label="the surest first")
-        axes.axhline(found.full_risk, color="#7b8794", linestyle=":", linewidth=1, label="at random")
-        if found.coverage is not None and found.risk is not None:
-            axes.plot([found.coverage], [found.risk], "D", color=INK, markersize=4, label="abstain band")
-        axes.set_ylim(bottom=0)
-        axes.legend(loc="best", fontsize=7)
+        axes.set(title=label)
+        draw_risk_coverage(axes, details.abstentions[label], "abstain band")
 
     areas = ", ".join(f"{label} {number(found.area)}" for label, found in details.abstentions.items())
     return Picture(
@@ -105,6 +95,21 @@ def risk_coverage_picture(evaluation: Evaluation, details: Details) -> Picture:
         panels(evaluation, draw, height=2.9),
         f"Risk-coverage curves per label; area: {areas}.",
     )
+
+
+def draw_risk_coverage(axes: "Axes", found: Abstention | ClassAbstention, chosen: str) -> None:
+    """The curve, and where on it what ``chosen`` names decides."""
+    axes.set(xlabel="Coverage: share of clips that is decided", ylabel="Risk: share of them decided wrongly", xlim=(0, 1.01))
+    if found.full_risk is None:
+        axes.text(0.5, 0.5, "one class only", ha="center", va="center")
+        return
+    shown = np.unique(np.linspace(0, len(found.curve_risk) - 1, 500).round().astype(int))
+    axes.plot(found.curve_coverage[shown], found.curve_risk[shown], color=PALETTE[0], linewidth=1.6, label="the surest first")
+    axes.axhline(found.full_risk, color="#7b8794", linestyle=":", linewidth=1, label="at random")
+    if found.coverage is not None and found.risk is not None:
+        axes.plot([found.coverage], [found.risk], "D", color=INK, markersize=4, label=chosen)
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="best", fontsize=7)
 
 
 def group_tables(details: Details) -> list[Table]:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.audio.clip import read_clip
 from common.errors import UserError
-from common.page.listening import SAMPLE_RATE, Listening, listening
+from common.page.listening import Listening, listening
 from common.page.page import MISSING, number
 from finetune.evaluation.result import Evaluation
 
@@ -47,8 +46,11 @@ def worst_errors(evaluation: Evaluation, count: int) -> pd.DataFrame:
     return pd.DataFrame(turns[:count], columns=list(COLUMNS))
 
 
-def examples(evaluation: Evaluation, count: int, manifest: pd.DataFrame | None) -> Examples:
-    """`worst_errors` with their audio, read from the files that ``manifest`` names; None where it is not there."""
+def examples(evaluation: Evaluation, count: int, manifest: pd.DataFrame | None, sample_rate: int | None) -> Examples:
+    """`worst_errors` with their audio, read from the files that ``manifest`` names; None where it is not there.
+
+    ``sample_rate`` is the networks', Hz, up to half of which spectrograms are drawn; None where the run has none, or several.
+    """
     table = worst_errors(evaluation, count)
     if manifest is None:
         return Examples(table, silent="The run's manifest is no longer there: name it with --manifest to see and hear these clips.")
@@ -57,7 +59,7 @@ def examples(evaluation: Evaluation, count: int, manifest: pd.DataFrame | None) 
     clips = manifest.drop_duplicates("clip_id").set_index("clip_id")
     for row in table.to_dict("records"):
         try:
-            shown.setdefault((row["label"], row["kind"]), []).append(_heard(row, clips))
+            shown.setdefault((row["label"], row["kind"]), []).append(_heard(row, clips, sample_rate))
         except UserError as error:
             lacking.append(str(error))
     silent = f"{len(lacking)} of these {len(table)} clips cannot be heard; the first: {lacking[0]}" if lacking else ""
@@ -75,12 +77,10 @@ def _errors(evaluation: Evaluation, label: str, kind: str) -> Iterator[tuple[obj
         yield (label, kind, *named, fold, annotated, float(probability[row]), threshold, int(evaluation.decisions[row, column]))
 
 
-def _heard(row: dict[Hashable, Any], clips: pd.DataFrame) -> Listening:
+def _heard(row: dict[Hashable, Any], clips: pd.DataFrame, sample_rate: int | None) -> Listening:
     clip_id = str(row["clip_id"])
     if clip_id not in clips.index:
         raise UserError(f"clip {clip_id} is not in the manifest: name the run's own with --manifest.")
-    clip = clips.loc[[clip_id]].iloc[0]
-    waveform = read_clip(clip["path"], SAMPLE_RATE, clip["start_s"], None if pd.isna(clip["end_s"]) else clip["end_s"])
     words = {1: "present", 0: "absent"}
     facts = {
         "Patient": str(row["patient"]) or MISSING,
@@ -89,4 +89,4 @@ def _heard(row: dict[Hashable, Any], clips: pd.DataFrame) -> Listening:
         "Decided": words[row["decided"]],
         "Fold": str(row["fold"]),
     }
-    return listening(waveform, clip_id, facts)
+    return listening(clips.loc[[clip_id]].iloc[0], clip_id, facts, sample_rate)

@@ -1,5 +1,7 @@
 """Fill the report's page: what is shown, in which order, in which words. How it looks is in report.html."""
 
+from typing import Any
+
 from common.page.page import Picture, Table, fill, number
 from finetune.evaluation.class_scores import TITLES as CLASS_TITLES
 from finetune.evaluation.details import Details
@@ -9,6 +11,7 @@ from finetune.evaluation.thresholds import Thresholds
 from finetune.report import clip_sections, detail_sections, figures
 from finetune.report.best_epoch import Choices, best_epoch_table
 from finetune.report.caveats import caveats_of
+from finetune.report.class_abstention import class_abstention_table, class_risk_coverage_picture
 from finetune.report.clip_details import ClipDetails
 from finetune.report.facts import data_facts, provenance_facts
 from finetune.report.text import fold_rows, interval, summary_line
@@ -54,12 +57,11 @@ def render(folder: RunFolder, evaluation: Evaluation, details: Details, clips: C
         curves=_curves(evaluation),
         confusions=_confusions(evaluation),
         histogram=_histogram(evaluation),
+        calibrated_on=(folder.record.get("transfer") or {}).get("run"),
         calibrated=detail_sections.CHOICES[evaluation.calibration.choice],
         calibration=detail_sections.calibration_table(details),
         reliability=detail_sections.reliability_picture(evaluation, details),
-        kept=next((found.kept for found in details.abstentions.values()), None),
-        abstention=detail_sections.abstention_table(details),
-        risk_coverage=detail_sections.risk_coverage_picture(evaluation, details) if details.abstentions else None,
+        **_abstaining(evaluation, details),
         groups=detail_sections.group_tables(details),
         strips=clip_sections.strip_picture(evaluation, clips.patients),
         patients=clip_sections.patient_table(clips.patients),
@@ -94,6 +96,17 @@ def _cards(evaluation: Evaluation) -> list[tuple[str, str, str]]:
         *(_class_card(evaluation, family) for family in evaluation.task.class_scores),
         ("Annotated clips", number(counts["annotated_clips"]), f"of {number(evaluation.intervals.groups)} {groups}"),
     ]
+
+
+def _abstaining(evaluation: Evaluation, details: Details) -> dict[str, Any]:
+    """The section on abstaining: of all classes by one limit, or of each label by its band."""
+    found = details.class_abstention
+    if found is not None:
+        table, curve, kept = class_abstention_table(found), class_risk_coverage_picture(found), found.kept
+    else:
+        table, curve = detail_sections.abstention_table(details), detail_sections.risk_coverage_picture(evaluation, details)
+        kept = next(of.kept for of in details.abstentions.values())
+    return {"by_limit": found is not None, "kept": kept, "abstention": table, "risk_coverage": curve}
 
 
 def _class_card(evaluation: Evaluation, family: ClassScore) -> tuple[str, str, str]:

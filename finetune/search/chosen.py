@@ -6,7 +6,7 @@ from typing import Any
 
 from common.errors import UserError
 
-RECORD, SETTINGS, BEST_CONFIG = "search.json", "settings.json", "best.yaml"
+RECORD, PAGE, SETTINGS, BEST_CONFIG = "search.json", "search.html", "settings.json", "best.yaml"
 FORMAT = "auscult.search/1"
 
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from common.errors import UserError
-from common.files import write_json
+from common.files import write_json, write_text
 from common.progress import say
 from common.training.run_folder import claim
 from finetune.fit import STAGE
-from finetune.search.chosen import RECORD
+from finetune.search.chosen import PAGE, RECORD
 from finetune.search.inner import write_inner
 from finetune.search.options import PROG, search_options
 from finetune.search.plan import Plan, make_plan
@@ -28,7 +28,7 @@ def search(args: Sequence[str]) -> dict[str, Any]:
     """Search; ``args`` are those of the command line.
 
     Returns:
-        best (fold -> value and settings), trials (fold -> how many, by state) and out.
+        best (fold -> value and settings), trials (fold -> how many, by state), out and its page.
 
     Raises:
         UserError: Optuna is not installed, the space, data, folds or encoder do not fit, the database does not work, or all trials fail.
@@ -52,15 +52,18 @@ def search(args: Sequence[str]) -> dict[str, Any]:
     claim(plan.out, plan.shared)
     write_json(plan.out / RECORD, plan.record())
 
+    from finetune.search.page import render
     from finetune.search.study import database
 
     with database(own.storage or f"sqlite:///{plan.out / 'study.db'}") as storage:
         found = {fold: _search_fold(plan, fold, storage) for fold in plan.folds_searched}
+    write_text(plan.out / PAGE, render(plan.out, plan.record(), plan.space))
     return {
         "best": {str(fold): {"value": of_fold["value"], "settings": of_fold["settings"]} for fold, of_fold in found.items()},
         "trials": {str(fold): of_fold["trials"] for fold, of_fold in found.items()},
         "metric": own.metric,
         "out": str(plan.out),
+        "page": str(plan.out / PAGE),
     }
 
 

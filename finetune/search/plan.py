@@ -61,7 +61,7 @@ class Plan:
         """The content of search.json."""
         return {
             "format": FORMAT,
-            **{name: self.shared["search"][name] for name in ("space", "sampler", "metric", "inner_folds", "inner_runs")},
+            **{name: self.shared["search"][name] for name in ("space", "sampler", "pruning", "metric", "inner_folds", "inner_runs")},
             **provenance(),
             "data_hash": self.shared["search"]["data_hash"],
             "folds_hash": self.shared["search"]["folds_hash"],

@@ -16,6 +16,8 @@ from finetune.search.chosen import BEST_CONFIG, SETTINGS
 from finetune.search.space import Space
 from finetune.search.study import REFUSED
 
+TRIALS = "trials.csv"
+
 
 def best_settings(study: optuna.Study, space: Space) -> tuple[float, dict[str, Any]]:
     """Value of the best trial and its settings; of equal ones the first."""
@@ -37,7 +39,7 @@ def write_results(folder: Path, study: optuna.Study, space: Space, metric: str, 
         config: resolved, with the best settings in it.
     """
     table = trials_table(study, space)
-    write_csv(folder / "trials.csv", table)
+    write_csv(folder / TRIALS, table)
     with atomic_path(folder / "trials.png") as path:
         draw(table, space, metric).savefig(path, dpi=100)
     value, settings = best_settings(study, space)

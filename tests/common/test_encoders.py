@@ -1,12 +1,10 @@
-"""Encoders: shapes, depth groups, what they refuse, and that their settings reach the network."""
+"""What every encoder keeps: shapes, maps, depth groups, description, traces."""
 
-import math
 import warnings
 
 import pytest
-import timm
 import torch
-from torch import nn
+from made_spectrograms import spectrograms
 
 from common.described import build
 from common.encoders.ast import Ast
@@ -16,7 +14,6 @@ from common.encoders.crnn import Crnn
 from common.encoders.efficientat import EfficientAT
 from common.encoders.panns import Panns
 from common.encoders.timm_encoder import TimmEncoder
-from common.errors import UserError
 
 
 def settled(encoder: Encoder) -> Encoder:
@@ -44,10 +41,6 @@ EACH = {
 def encoder(request) -> Encoder:
     torch.manual_seed(0)
     return EACH[request.param]()
-
-
-def spectrograms(batch: int, num_frames: int = 128) -> torch.Tensor:
-    return torch.randn(batch, 1, 64, num_frames, generator=torch.Generator().manual_seed(batch))
 
 
 @pytest.mark.parametrize("num_frames", [40, 101, 256])
@@ -142,174 +135,6 @@ def test_trace_is_exact_for_other_batches_and_lengths(encoder):
             torch.testing.assert_close(
                 traced(spectrograms(batch, num_frames)), encoder(spectrograms(batch, num_frames)), atol=1e-5, rtol=1e-4
             )
-
-
-@pytest.mark.parametrize("make", [Cnn2d, Cnn1d])
-def test_small_encoders_learn_to_tell_high_from_low(make):
-    """The same sound at two places on the frequency axis, which convolution and a mean over frequency alone cannot tell apart."""
-    torch.manual_seed(0)
-    encoder = make(channels=(8, 16))
-    head = nn.Linear(encoder.num_features, 1)
-    low = torch.rand(32) < 0.5
-    batch = torch.randn(32, 1, 64, 16)
-    batch[low, :, 8:24] += 1.0
-    batch[~low, :, 40:56] += 1.0
-    optimiser = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], lr=1e-2)
-    for _ in range(60):
-        loss = nn.functional.binary_cross_entropy_with_logits(head(encoder(batch)).squeeze(1), low.float())
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    assert loss.item() < 0.1 < math.log(2)
-
-
-def test_settings_reach_the_network():
-    dropouts = [part.p for part in Cnn2d(dropout=0.3).modules() if isinstance(part, nn.Dropout)]
-    assert dropouts == [0.3] * 3
-    assert [part.p for part in Cnn1d(dropout=0.2).modules() if isinstance(part, nn.Dropout)] == [0.2] * 2
-    assert Cnn2d(channels=(4, 8)).num_features == 8
-    assert Cnn1d(num_bins=20, kernel_size=3)(torch.randn(2, 1, 20, 30)).shape == (2, 128)
-    rates = [part.drop_prob for part in TimmEncoder(drop_path=0.2).modules() if type(part).__name__ == "DropPath"]
-    assert max(rates) == pytest.approx(0.2)
-    assert not [part for part in TimmEncoder().modules() if type(part).__name__ == "DropPath"]
-
-
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (lambda: Cnn2d(channels=()), "channels is"),
-        (lambda: Cnn2d(dropout=1.0), "dropout is 1"),
-        (lambda: Cnn1d(kernel_size=4), "kernel_size is 4"),
-        (lambda: Cnn1d(num_bins=0), "num_bins is 0"),
-        (lambda: TimmEncoder(drop_path=-0.1), "drop_path is -0.1"),
-        (lambda: EfficientAT(width=0), "width is 0"),
-        (lambda: EfficientAT(batch_norm_momentum=0), "batch_norm_momentum is 0"),
-        (lambda: Panns("cnn12"), "network is 'cnn12'"),
-        (lambda: Crnn(hidden=0), "hidden is 0"),
-        (lambda: Crnn(num_layers=0), "num_layers 0"),
-        (lambda: Crnn(dropout=1.0), "dropout is 1"),
-        (lambda: Ast(stride=17), "stride is 17"),
-        (lambda: Ast(num_frames=15), "num_frames 15"),
-        (lambda: Panns(dropout=1.0), "dropout is 1"),
-    ],
-)
-def test_settings_out_of_range(make, reason):
-    with pytest.raises(ValueError, match=reason):
-        make()
-
-
-def test_cnn1d_says_which_front_end_does_not_fit():
-    with pytest.raises(ValueError, match="64 bins, but was given 40"):
-        Cnn1d(num_bins=64)(torch.randn(2, 1, 40, 100))
-
-
-@pytest.mark.parametrize(("name", "features"), [("resnet50", 2048), ("efficientnet_b0", 1280), ("convnext_tiny", 768)])
-def test_networks_of_pictures_take_spectrograms(name: str, features: int) -> None:
-    encoder = TimmEncoder(name).eval()
-    with torch.no_grad():
-        assert encoder.feature_map(spectrograms(2, 100)).shape[:2] == (2, features)
-    assert encoder.num_features == features
-
-
-def test_crnn_hears_the_whole_clip_at_each_frame() -> None:
-    """Both ways in time, further than its convolutions reach."""
-    torch.manual_seed(0)
-    encoder = Crnn((4, 8), hidden=8).eval()
-    clip = spectrograms(1, 64)
-    for changed, heard_at in ((slice(56, 64), 0), (slice(0, 8), -1)):
-        other = clip.clone()
-        other[..., changed] += 3.0
-        with torch.no_grad():
-            convolved = encoder.convolutions.feature_map(other) - encoder.convolutions.feature_map(clip)
-            found = encoder.feature_map(other) - encoder.feature_map(clip)
-        assert convolved[..., heard_at].abs().max() == 0
-        assert found[..., heard_at].abs().max() > 0
-
-
-def test_crnn_under_autocast_keeps_its_state_in_float32() -> None:
-    encoder = Crnn((4, 8), hidden=8).eval()
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        assert encoder.feature_map(spectrograms(2)).dtype == torch.float32
-
-
-def test_ast_says_what_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="64 bins and 12 frames, expected at least 16"):
-        Ast(stride=16)(spectrograms(1, 12))
-    for name in ("resnet18", "swin_tiny_patch4_window7_224", "vit_small_patch14_reg4_dinov2", "vit_base_patch16_clip_224"):
-        with pytest.raises(UserError, match="is no plain ViT or DeiT with patches of 16"):
-            Ast(name)
-    with pytest.raises(UserError, match="choose one"):
-        Ast(pretrained=True, weights="a.pt")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ({"name": "resnet81"}, "knows no network 'resnet81'; close to it are .*resnet18"),
-        ({"name": "vit_tiny_patch16_224"}, "does not take spectrograms of any size"),
-        ({"name": "vit_small_patch14_reg4_dinov2", "drop_path": 0.1}, "does not take spectrograms|no map"),
-        ({"name": "vgg11", "drop_path": 0.1}, "vgg11 does not take these options"),
-        ({"pretrained": True, "weights": "a.pt"}, "choose one"),
-        ({"weights": "nowhere.pt"}, "No weights at nowhere.pt"),
-    ],
-)
-def test_timm_encoder_refuses_with_one_sentence(arguments, reason):
-    with pytest.raises(UserError, match=reason) as caught:
-        TimmEncoder(**arguments)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("suffix", "wrapped"), [(".pth", True), (".safetensors", False)])
-def test_local_weights_of_a_classifier_of_pictures(tmp_path, suffix, wrapped):
-    torch.manual_seed(1)
-    classifier = timm.create_model("resnet18", num_classes=7).eval()
-    path = tmp_path / f"weights{suffix}"
-    if wrapped:
-        torch.save({"state_dict": classifier.state_dict(), "epoch": 3}, path)
-    else:
-        from safetensors.torch import save_file
-
-        save_file(classifier.state_dict(), path)
-    encoder = TimmEncoder(weights=str(path)).eval()
-    grey = spectrograms(2)
-    with torch.no_grad():
-        expected = classifier.forward_features(grey.expand(-1, 3, -1, -1))
-        torch.testing.assert_close(encoder.feature_map(grey), expected.mean(dim=2), atol=1e-4, rtol=1e-4)
-    # Rebuilt elsewhere, without that file: its weights come with the encoder file.
-    assert encoder.describe()["init_args"] == {"name": "resnet18", "pretrained": False, "weights": None, "drop_path": 0.0}
-
-
-def test_weights_of_another_network_fail_by_key(tmp_path):
-    state = timm.create_model("resnet18", num_classes=7).state_dict()
-    changed = dict(state)
-    del changed["layer1.0.conv1.weight"]
-    torch.save(changed, tmp_path / "missing.pt")
-    with pytest.raises(UserError, match=r"lacks layer1\.0\.conv1\.weight"):
-        TimmEncoder(weights=str(tmp_path / "missing.pt"))
-    torch.save(state | {"extra.weight": torch.ones(1)}, tmp_path / "extra.pt")
-    with pytest.raises(UserError, match=r"unexpected extra\.weight"):
-        TimmEncoder(weights=str(tmp_path / "extra.pt"))
-    torch.save(state | {"layer1.0.bn1.weight": torch.ones(3)}, tmp_path / "shape.pt")
-    with pytest.raises(UserError, match=r"layer1.0.bn1.weight is \(3,\), expected \(64,\)"):
-        TimmEncoder(weights=str(tmp_path / "shape.pt"))
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-@pytest.mark.parametrize("content", [b"", b"not weights", "list"])
-def test_files_that_are_no_weights(tmp_path, content, suffix):
-    path = tmp_path / f"weights{suffix}"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        torch.save([1, 2], path)
-    with pytest.raises(UserError, match=r"weights\.(pt|safetensors)"):
-        TimmEncoder(weights=str(path))
-
-
-def test_weights_of_an_audio_network_fail_by_key(shared_data):
-    file = shared_data / "weights" / "mn04_as_mAP_432.pt"
-    with pytest.raises(UserError, match="do not fit this MobileNetV3: it lacks"):
-        TimmEncoder("mobilenetv3_large_100", weights=str(file))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Both choices of the epoch side by side: watching the held-out clips changes nothing, and what is written is what was predicted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from sklearn.metrics import roc_auc_score
 from common.files import write_csv
 from common.manifest import read_manifest
 from finetune.__main__ import main
-from finetune.evaluation.best_epoch import HELD_OUT_EPOCHS, compare_epochs, epoch_figures
-from finetune.evaluation.out_of_fold import read_out_of_fold
+from finetune.evaluation.best_epoch import HELD_OUT_EPOCHS, EpochChoice, compare_epochs, epoch_figures
+from finetune.evaluation.bootstrap import patient_weights
+from finetune.evaluation.epoch_intervals import EpochIntervals, epoch_intervals
+from finetune.evaluation.epoch_probabilities import HELD_OUT_PROBABILITIES
+from finetune.evaluation.out_of_fold import OutOfFold, check_out_of_fold, read_out_of_fold
 from finetune.held_out_epochs import HeldOutEpochs
 from finetune.tasks.multiclass import MultiClass
 from finetune.tasks.multilabel import MultiLabel
@@ -88,6 +92,11 @@ def test_the_report_has_both_side_by_side_and_the_splits_defects_with_them(runs:
     best = rows["icbhi_score"].idxmax()
     assert both["icbhi_score"]["best_epochs"] == both["icbhi_sensitivity"]["best_epochs"] == [best]
     assert both["icbhi_sensitivity"]["best_on_held_out"] == rows["icbhi_sensitivity"][best]
+    # The chosen epoch's network is the run's: its interval is that of the report, but for the draws.
+    between = both["macro_auroc"]["intervals"]
+    for name in ("chosen_on_validation", "best_on_held_out"):
+        assert between[name][0] <= both["macro_auroc"][name] <= between[name][1]
+    assert between["difference"][0] <= both["macro_auroc"]["difference"] <= between["difference"][1]
     page = Path(figures["report"]).read_text()
     section = page.partition("<h2>Best epoch on the held-out clips</h2>")[2].partition("</section>")[0]
     assert "Chosen on validation patients" in section and "optimistic, as published papers report" in section
@@ -126,6 +135,9 @@ def test_a_run_that_goes_on_has_every_epoch_once(made: Path, official: Path, run
     assert len(pd.read_csv(run / "fold-0" / HELD_OUT_EPOCHS)) == 2
     main(command(made, official, run, WATCH))
     assert (run / "fold-0" / HELD_OUT_EPOCHS).read_bytes() == (runs[1] / "fold-0" / HELD_OUT_EPOCHS).read_bytes()
+    with np.load(run / "fold-0" / HELD_OUT_PROBABILITIES) as one, np.load(runs[1] / "fold-0" / HELD_OUT_PROBABILITIES) as other:
+        assert list(one["epoch"]) == list(range(len(other["epoch"])))
+        assert all(np.array_equal(one[name], other[name]) for name in ("clip_id", "epoch", "probabilities"))
 
 
 def test_a_hand_worked_choice_of_two_folds() -> None:
@@ -142,6 +154,40 @@ def test_a_hand_worked_choice_of_two_folds() -> None:
     # A fold without the figure leaves no mean that would be of the others alone.
     found = compare_epochs({0: one.join(scores), 1: other.assign(macro_auroc=np.nan).join(scores)}, {0: 0, 1: 2}, MultiLabel())
     assert found["macro_auroc"].best is None and found["icbhi_score"].best == pytest.approx(0.6)
+
+
+def made_fold(fold: int) -> dict[int, OutOfFold]:
+    """Two epochs of a fold with five patients, two clips each, for one label with figures."""
+    generator = np.random.default_rng(fold)
+    table = pd.DataFrame({"clip_id": [f"c{fold}{i}" for i in range(10)], "recording": [f"r{fold}{i}" for i in range(10)]})
+    table = table.assign(patient=[f"p{fold}{i // 2}" for i in range(10)], device="", site="", quality="", fold=fold)
+    truth = np.tile([1, 0], 5)
+    for label in ("wheeze", "crackle"):
+        table[f"target_{label}"], table[f"prob_{label}"] = truth, 0.5
+    one = check_out_of_fold(table, ("wheeze", "crackle"))
+    return {epoch: replace(one, probabilities=generator.random((10, 2))) for epoch in (0, 1)}
+
+
+def test_intervals_are_those_of_whole_patients_drawn_alike_for_both_readings() -> None:
+    task, folds = MultiLabel(labels=("wheeze", "crackle"), exclusive=None), {fold: made_fold(fold) for fold in (0, 1)}
+    choices = {"macro_auroc": EpochChoice("Macro AUROC", 0.5, 0.6, chosen_epochs=(0, 1), best_epochs=(1, 1))}
+    found = epoch_intervals(choices, folds, task, resamples=60, seed=3)["macro_auroc"]
+    means: dict[str, list[float]] = {"chosen": [], "best": []}
+    weights = {fold: np.concatenate(list(patient_weights(folds[fold][0].group, 60, 3 + 1 + fold))) for fold in (0, 1)}
+    for draw in range(60):
+        for name, epochs in (("chosen", (0, 1)), ("best", (1, 1))):
+            areas = []
+            for fold, epoch in enumerate(epochs):
+                rows = np.repeat(np.arange(10), weights[fold][draw].astype(int))
+                of_epoch = folds[fold][epoch]
+                areas += [roc_auc_score(of_epoch.targets[rows, column], of_epoch.probabilities[rows, column]) for column in (0, 1)]
+            means[name].append(float(np.mean(areas)))
+    chosen, best = np.array(means["chosen"]), np.array(means["best"])
+    for interval, values in ((found.chosen, chosen), (found.best, best), (found.difference, best - chosen)):
+        assert interval == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
+    # Fold 1 has one epoch by both readings: had other patients been drawn for each, it would widen the difference.
+    missing = {"macro_auroc": replace(choices["macro_auroc"], best=None)}
+    assert epoch_intervals(missing, folds, task, 60, 3)["macro_auroc"] == EpochIntervals(None, None, None)
 
 
 def test_the_challenge_score_of_exclusive_classes_is_compared() -> None:

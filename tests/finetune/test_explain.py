@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from common.encoders import Cnn1d
 from common.encoders.base import Encoder
 from common.errors import UserError
-from common.frontends import LogMel
+from common.frontends import BandPass, Cqt, LogMel, Mfcc
+from common.frontends.base import FrontEnd
 from finetune.__main__ import main
 from finetune.classifier import Classifier
 from finetune.explain.grad_cam import grad_cam
@@ -122,6 +123,29 @@ def test_the_end_of_a_short_clip_is_marked(tmp_path: Path, monkeypatch, filled: 
     short = clip_s > 1.25
     assert len(lines) == 9 and all(found == ([1.25, 1.25] if short else []) for found in lines)
     assert (f"from the clip&#39;s end at 1.25 s on, {words}" in page) is short and ("dashed" in page) is short
+
+
+@pytest.mark.parametrize(
+    "front_end", [LogMel(RATE, num_mels=32), BandPass(Cqt(RATE, num_bins=36)), Mfcc(RATE)], ids=lambda each: type(each).__name__
+)
+def test_the_maps_axes_are_seconds_and_hz(tmp_path: Path, monkeypatch, front_end: FrontEnd):
+    """A tone of 200 Hz lies at the tick that says so; coefficients, which are no bands, have numbers."""
+    soundfile.write(tmp_path / "x.wav", 0.3 * np.sin(2 * np.pi * 200 * np.arange(3 * RATE) / RATE), RATE)
+    classifier = Classifier(MultiLabel(), front_end, Loud(0.0), clip_s=2.0).eval()
+    figures = []
+    monkeypatch.setattr("finetune.explain.page.data_uri", lambda figure: figures.append(figure) or "data:")
+    row = pd.Series({"clip_id": "x", "path": str(tmp_path / "x.wav"), "start_s": 0.0, "end_s": np.nan, "patient": "p"})
+    explained = explain_clip(classifier, row, "this test")
+    render([explained])
+    first = figures[0].axes[0]
+    places = dict(zip([label.get_text() for label in first.get_yticklabels()], first.get_yticks(), strict=True))
+    start_s = explained.maps[0].start_s
+    assert first.get_xlim() == pytest.approx((start_s, start_s + 2.0)) and figures[0].axes[-1].get_xlabel() == "Time in the clip, s"
+    if isinstance(front_end, Mfcc):
+        assert first.get_ylabel() != "Hz"
+    else:
+        loudest = int(explained.maps[0].spectrogram.mean(dim=1).argmax())
+        assert first.get_ylabel() == "Hz" and abs(places["200"] - loudest) <= 1
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,24 @@ def test_the_documentation_names_what_it_leaves(searched: Any) -> None:
     assert {name.rstrip("/") for name in names(of_fold)} == {path.name for path in (out / "fold-0").iterdir()}
 
 
+def test_the_page_stands_alone_and_says_what_was_chosen_by_whom(searched: Any) -> None:
+    out, figures = searched
+    page = (out / "search.html").read_text()
+    assert figures["page"] == str(out / "search.html")
+    sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
+    assert len(sources) == 3 and all(source.startswith("data:image/svg+xml") for source in sources)
+    assert "divided into 2 inner folds, of which all are trained" in " ".join(page.split())
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>.*?</tr>", page)]
+    chosen = {row[0]: row[1:] for row in rows if len(row) == 4}
+    best = [figures["best"][str(fold)] for fold in range(3)]
+    assert chosen["Inner macro_auroc"] == [f"{each['value']:.3f}" for each in best]
+    assert chosen["model.lr"] == [f"{each['settings']['model.lr']:.4g}" for each in best]
+    assert chosen["model.encoder.init_args.channels"] == [json.dumps(each["settings"]["model.encoder.init_args.channels"]) for each in best]
+    for fold in range(3):
+        first = pd.read_csv(out / f"fold-{fold}" / "trials.csv").sort_values("value", ascending=False).iloc[0]
+        assert [str(first["trial"]), f"{first['value']:.3f}", f"{first['model.lr']:.4g}"] in [row[:3] for row in rows]
+
+
 def test_a_value_is_the_mean_of_the_inner_folds_own_figures(searched: Any) -> None:
     from sklearn.metrics import roc_auc_score
 
