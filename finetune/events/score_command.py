@@ -60,9 +60,11 @@ def score_events(
 
     found = read_found(events)
     annotated = read_reference(reference, labels or found.labels, found.task)
-    heard = set(annotated.group) if found.heard is None else found.heard
+    named = set(found.events["recording"])
+    # A table alone does not name the recordings in which nothing was found: all that are annotated count as heard.
+    heard = named | set(annotated.group) if found.heard is None else found.heard
     scored = sorted(heard & set(annotated.group))
-    if not scored:
+    if not scored or (named and found.heard is None and not named & set(annotated.group)):
         raise UserError(f"{events} and {reference} have no recording in common: the reference knows {min(annotated.group)!r} and others.")
     counts = count(annotated.events, found.events, scored, annotated.labels, Criteria(collar_s, offset_share, segment_s))
     group = np.array([annotated.group[name] for name in scored])

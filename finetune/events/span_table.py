@@ -26,8 +26,10 @@ def spans(table: pd.DataFrame, where: str) -> pd.DataFrame:
     found = pd.DataFrame({name: table[name].fillna("").astype(str) for name in ("recording", "label")})
     for name in ("onset_s", "offset_s"):
         found[name] = pd.to_numeric(table[name], errors="coerce").astype(float)
-    wrong = (found["recording"] == "") | (found["label"] == "") | ~np.isfinite(found[["onset_s", "offset_s"]]).all(axis=1)
-    wrong |= ~((found["onset_s"] >= 0) & (found["offset_s"] > found["onset_s"]))
+    onset_s, offset_s = (found[name].to_numpy() for name in ("onset_s", "offset_s"))
+    named = ((found["recording"] != "") & (found["label"] != "")).to_numpy()
+    # NaN, which is no time, compares as wrong.
+    wrong = ~(named & (onset_s >= 0) & (offset_s > onset_s) & np.isfinite(offset_s))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise UserError(

@@ -41,10 +41,10 @@ def write_model(path: Path, window_s: float = 0.5) -> Path:
 
 
 def bursts(seconds: float, *spans: tuple[float, float], rate: int = RATE, level: float = 0.9) -> np.ndarray:
-    """Silence with a square wave of ``level`` in ``spans``, s: loud there, and never positive for more than half of the time."""
+    """Silence with a square wave of 50 Hz in ``spans``, s: of size ``level`` there, and not much more than half of it positive."""
     time = np.arange(round(seconds * rate)) / rate
     inside = np.any([(time >= start) & (time < end) for start, end in spans], axis=0) if spans else np.zeros(len(time), bool)
-    return (level * np.where(np.arange(len(time)) % 2, 1.0, -1.0) * inside).astype(np.float32)
+    return (level * np.where(np.floor(time * 100 + 1e-6) % 2, 1.0, -1.0) * inside).astype(np.float32)
 
 
 def write_recording(path: Path, waveform: np.ndarray, rate: int = RATE) -> Path:
