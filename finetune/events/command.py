@@ -42,7 +42,7 @@ def events(
         window_s: length of a window, s; by default that of the model. Shorter ones are filled as short clips were in training.
         hop_s: from one window to the next, s; by default a tenth of the window. The track has one row per hop.
         high: probability that an event reaches, for all labels or as {"wheeze": 0.6}; by default the model's thresholds.
-        low: probability that it does not fall below, likewise; by default half of 'high'.
+        low: probability that it does not fall below, likewise; by default 0.8 times 'high'.
         min_length_s: shorter events are dropped, s.
         min_gap_s: shorter gaps between two events of a label are closed first, s.
         median_rows: running median over so many rows of the track, odd; 1 is none.

@@ -8,8 +8,9 @@ from common.errors import UserError
 from finetune.events.hysteresis import EventFinder
 from finetune.predict.model_file import ModelFile
 
-# Of the high threshold, where nothing is said of the low one.
-LOW_SHARE = 0.5
+# Of the high threshold, where nothing is said of the low one. Class weights keep probabilities up where a label is not: with half of the
+# high one, neighbouring breaths of SPRSound became one event.
+LOW_SHARE = 0.8
 
 Given = float | dict[str, float] | None
 
@@ -69,7 +70,7 @@ def event_rule(
         model: exported model.
         labels: see `wanted_labels`.
         high: one number for all labels, or label -> number; the model's own thresholds where nothing is said.
-        low: likewise; half of the high one where nothing is said.
+        low: likewise; `LOW_SHARE` of the high one where nothing is said.
         min_length_s: s.
         min_gap_s: s.
         median_rows: odd.

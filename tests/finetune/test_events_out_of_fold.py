@@ -43,7 +43,7 @@ def test_thresholds_are_those_of_the_other_folds(finished_run: tuple[Path, dict]
     for fold, thresholds in chosen.items():
         own = dict(zip(LABELS, thresholds.values, strict=True))
         assert rules[fold]["high"] == {label: own[label] for label in ("wheeze", "crackle")}
-        assert rules[fold]["low"] == {label: own[label] / 2 for label in ("wheeze", "crackle")}
+        assert rules[fold]["low"] == {label: pytest.approx(0.8 * own[label]) for label in ("wheeze", "crackle")}
 
 
 def test_a_manifest_elsewhere_and_recordings_that_nobody_holds_out(
