@@ -26,6 +26,8 @@ COMMANDS: cli.Commands = {
     "explain": Command("finetune.explain.command:explain", "draw where in the spectrogram of clips a classifier looks"),
     "export": Command("finetune.export.command:export", "write one TorchScript file that opens with torch alone"),
     "predict": Command("finetune.predict.command:predict", "predict recordings with an exported file"),
+    "events": Command("finetune.events.command:events", "find events in long recordings: onset, offset and label"),
+    "score-events": Command("finetune.events.score_command:score_events", "score found events against annotated ones"),
 }
 
 

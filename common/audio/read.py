@@ -70,6 +70,24 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     return np.ascontiguousarray(waveform.T), file.samplerate
 
 
+def read_blocks(path: str | Path, frames: int = BLOCK_FRAMES) -> Iterator[tuple[np.ndarray, int]]:
+    """Decode a file piece by piece, so that its length costs no memory.
+
+    Yields:
+        waveform: float32 [channels, up to ``frames``], as `read_audio`; nothing for a file without samples.
+        sample_rate: Hz.
+
+    Raises:
+        UserError: the file is missing, or is not audio that soundfile decodes to its end.
+    """
+    try:
+        with _Sequential(str(path)) as file:
+            for block in _blocks(file, frames):
+                yield np.ascontiguousarray(block.T), file.samplerate
+    except (soundfile.LibsndfileError, OSError, ValueError) as error:
+        raise UserError(_cannot_open(path, error)) from error
+
+
 def decodable_frames(path: str | Path) -> int:
     """How many samples per channel can be decoded before the decoder fails, to within 1024."""
     frames = 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_flac import without_length
 
 from common.audio import read as read_module
-from common.audio.read import decodable_frames, read_audio, read_header, to_mono
+from common.audio.read import decodable_frames, read_audio, read_blocks, read_header, to_mono
 from common.errors import UserError
 
 # Encoding -> largest error of a sample in [-1, 1) after writing and reading; OGG is lossy.
@@ -109,6 +109,22 @@ def test_a_recording_longer_than_a_block_is_put_together(folder, monkeypatch):
         samples = np.random.default_rng(frames).integers(-20000, 20000, (frames, 2), dtype=np.int16)
         soundfile.write(folder / "long.wav", samples, 8000)
         np.testing.assert_array_equal(read_audio(folder / "long.wav")[0], samples.T / np.float32(32768))
+
+
+@pytest.mark.parametrize("frames", [1, 7, 100, 1000])
+def test_blocks_put_together_are_the_recording(folder, frames):
+    path = folder / "blocks.flac"
+    soundfile.write(path, np.random.default_rng(0).integers(-(2**15), 2**15, (100, 2)).astype(np.int16), 8000)
+    blocks = list(read_blocks(path, frames))
+    whole, sample_rate = read_audio(path)
+    assert np.array_equal(np.concatenate([block for block, _ in blocks], axis=1), whole)
+    assert max(block.shape[1] for block, _ in blocks) == min(frames, 100) and {rate for _, rate in blocks} == {sample_rate}
+
+
+def test_blocks_of_what_is_not_audio_are_refused(folder):
+    (folder / "text.wav").write_text("not audio")
+    with pytest.raises(UserError, match="does not open as audio"):
+        list(read_blocks(folder / "text.wav"))
 
 
 def _wav_bytes() -> bytes:
