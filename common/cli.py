@@ -29,11 +29,13 @@ class Command:
         target: ``module:function``, imported only when the command is called, since importing torch takes seconds.
         summary: one line for the package's ``--help``.
         parses_itself: the function takes the list of arguments, as LightningCLI does, in place of typed parameters.
+        first: the parameter that a first word without dashes before it is: ``verify work/bundle`` is ``verify --bundle work/bundle``.
     """
 
     target: str
     summary: str
     parses_itself: bool = False
+    first: str | None = None
 
     def load(self) -> Callable[..., Any]:
         module, _, function = self.target.partition(":")
@@ -91,9 +93,13 @@ def call(prog: str, commands: Commands, args: Sequence[str] | None = None) -> An
             _refuse(f"unknown command {name!r} of '{prog}': expected one of {', '.join(table)}.")
         table, prog = table[name], f"{prog} {name}"
     logging.getLogger("jsonargparse").setLevel(logging.ERROR)
+    # Lightning imports onnxruntime where it is installed, which calls a host of its makers some seconds later.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     function = table.load()
     if table.parses_itself:
         return function(rest)
+    if table.first is not None and rest and not rest[0].startswith("-"):
+        rest.insert(0, f"--{table.first}")
     return _call_typed(prog, function, rest)
 
 

@@ -46,6 +46,35 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise UserError(f"Cannot write {path} ({error.strerror or error}): choose a place that can be written and has room.") from error
 
 
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path``; it takes the place of ``path`` when the block ends without an error.
+
+    A folder that is there is replaced as a whole: between two renames there is none, and never half of one. On an error the old one
+    stays as it was.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:
+            temporary, retired = Path(beside) / "new", Path(beside) / "old"
+            temporary.mkdir()
+            yield temporary
+            if path.exists():
+                path.rename(retired)
+            try:
+                temporary.rename(path)
+            except OSError:
+                if retired.exists():
+                    retired.rename(path)
+                raise
+    except OSError as error:
+        raise UserError(f"Cannot write {path} ({error.strerror or error}): choose a place that can be written and has room.") from error
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` to ``path`` atomically, as UTF-8."""
     with atomic_path(path) as temporary:

@@ -1,8 +1,10 @@
 """How a result came to be: versions, commit, kind of machine and time. No host names and no paths, so that it can be shared."""
 
+import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,15 +26,24 @@ PACKAGES = (
 )
 
 
-def versions() -> dict[str, str]:
-    """Python's version and those of the packages that figures depend on, where installed, read without importing them."""
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Python's version and those of ``packages``, where installed, read without importing them."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
     return found
+
+
+def code_hash(*packages: Path) -> str:
+    """SHA-256 over the names and contents of all Python files in folders of code: what ran, also where there is no commit to name."""
+    found = hashlib.sha256()
+    for package in packages:
+        for file in sorted(package.rglob("*.py")):
+            found.update(f"{package.name}/{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    return found.hexdigest()
 
 
 def git_commit(folder: str | Path | None = None) -> str | None:

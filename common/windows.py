@@ -25,38 +25,41 @@ def fill_index(num_samples: int, lengths: Tensor, mode: str) -> Tensor:
 
 
 def window_starts(length: int, window: int, hop: int) -> list[int]:
-    """First samples of the windows that cover ``length`` samples: ``hop`` apart, the last one ending with the clip.
-
-    A clip no longer than one window gets the single start 0 (and is filled, see `fill_index`).
-    """
-    starts = [0]
-    while starts[-1] + window < length:
-        starts.append(min(starts[-1] + hop, length - window))
-    return starts
+    """First samples of the windows that cover ``length`` samples, see `covering_windows`."""
+    return clip_windows([length], window, hop)[1].tolist()
 
 
 def clip_windows(lengths: list[int], window: int, hop: int) -> tuple[Tensor, Tensor]:
-    """The windows of some clips, clip by clip.
-
-    Args:
-        lengths: samples of each clip, at least 1.
-        window: samples of a window, T.
-        hop: samples from one window to the next, 1 to T; the last window ends with the clip.
-
-    Returns:
-        Which clip each window is of, int64 [W], and its first sample within the clip, int64 [W].
+    """As `covering_windows`, of lengths in a list.
 
     Example:
         >>> clip_windows([3, 10], window=4, hop=4)
         (tensor([0, 1, 1, 1]), tensor([0, 0, 4, 6]))
     """
-    clip: list[int] = []
-    start: list[int] = []
-    for number in range(len(lengths)):
-        for first in window_starts(lengths[number], window, hop):
-            clip.append(number)
-            start.append(first)
-    return torch.tensor(clip, dtype=torch.int64), torch.tensor(start, dtype=torch.int64)
+    return covering_windows(torch.tensor(lengths, dtype=torch.int64), window, hop, max(lengths) if len(lengths) > 0 else 0)
+
+
+def covering_windows(lengths: Tensor, window: int, hop: int, longest: int) -> tuple[Tensor, Tensor]:
+    """The windows that cover some clips, clip by clip: ``hop`` apart, the last one ending with the clip.
+
+    A clip no longer than one window gets the single start 0 (and is filled, see `fill_index`). Without a loop or a branch over the
+    lengths, so that a graph of it (``torch.export``, ONNX) takes any.
+
+    Args:
+        lengths: samples of each clip, int64 [B], at least 1.
+        window: samples of a window, T.
+        hop: samples from one window to the next, 1 to T.
+        longest: a number that no length exceeds.
+
+    Returns:
+        Which clip each window is of, int64 [W], and its first sample within the clip, int64 [W].
+    """
+    last = (lengths - window).clamp(min=0)
+    count = 1 + torch.div(last + hop - 1, hop, rounding_mode="floor")
+    number = torch.arange(1 + (longest + hop - 1) // hop, device=lengths.device).unsqueeze(0)
+    taken = torch.nonzero(number < count.unsqueeze(1))
+    clip = taken[:, 0]
+    return clip, torch.minimum(taken[:, 1] * hop, last[clip])
 
 
 def pool_windows(probabilities: Tensor, clip: Tensor, num_clips: int, aggregate: str) -> Tensor:
@@ -74,5 +77,5 @@ def pool_windows(probabilities: Tensor, clip: Tensor, num_clips: int, aggregate:
     pooled = torch.zeros([num_clips, probabilities.shape[1]], dtype=probabilities.dtype, device=probabilities.device)
     if aggregate == "max":
         return pooled.scatter_reduce(0, clip.unsqueeze(1).expand_as(probabilities), probabilities, "amax")
-    count = torch.bincount(clip, minlength=num_clips).to(probabilities.dtype)
-    return pooled.index_add(0, clip, probabilities) / count.unsqueeze(1)
+    count = pooled[:, :1].index_add(0, clip, torch.ones_like(probabilities[:, :1]))
+    return pooled.index_add(0, clip, probabilities) / count

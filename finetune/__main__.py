@@ -24,7 +24,10 @@ COMMANDS: cli.Commands = {
         "finetune.metadata.ablation:ablate_metadata", "cross-validate audio, metadata and both: what metadata add", parses_itself=True
     ),
     "explain": Command("finetune.explain.command:explain", "draw where in the spectrogram of clips a classifier looks"),
-    "export": Command("finetune.export.command:export", "write one TorchScript file that opens with torch alone"),
+    "export": Command(
+        "finetune.export.command:export", "write a run as a bundle, or as one TorchScript file, that opens without this project"
+    ),
+    "verify": Command("finetune.bundle.command:verify", "check that a bundle answers here as where it was made", first="bundle"),
     "predict": Command("finetune.predict.command:predict", "predict recordings with an exported file"),
     "events": Command("finetune.events.command:events", "find events in long recordings: onset, offset and label"),
     "score-events": Command("finetune.events.score_command:score_events", "score found events against annotated ones"),

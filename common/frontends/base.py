@@ -64,8 +64,8 @@ class FrontEnd(Described, nn.Module):
         raise NotImplementedError
 
     def _parts(self, waveform: Tensor) -> Sequence[Tensor]:
-        """The batch in parts that stay in a processor's cache; whole on other devices and in a traced file."""
-        if waveform.device.type != "cpu" or torch.jit.is_tracing():
+        """The batch in parts that stay in a processor's cache; whole on other devices and in a traced or exported file."""
+        if waveform.device.type != "cpu" or torch.jit.is_tracing() or torch.compiler.is_exporting():
             return [waveform]
         return waveform.split(max(1, SAMPLES_IN_CACHE // waveform.shape[-1]))
 
@@ -143,8 +143,9 @@ class LogCompression(nn.Module):
             return torch.log(power + self.eps)
         # -140 dB: far below the quantisation noise of any recording, so only digital silence is held by it.
         reference = power.mean(dim=(-2, -1), keepdim=True).clamp(min=1e-14)
-        # log(power / reference + eps) but for the constant log(reference), which the standardisation takes out.
-        return standardise(torch.log(power + self.eps * reference))
+        # log(power / reference + eps) but for the constant log(eps), which the standardisation takes out. So silence is exactly 0 and stays
+        # it: of any other constant the standardisation would blow up the rounding of the mean, which no two machines have in common.
+        return standardise(torch.log(power / (self.eps * reference) + 1))
 
     def extra_repr(self) -> str:
         return f"normalise={self.normalise}, floor {10 * math.log10(self.eps):g} dB"

@@ -19,7 +19,7 @@ class PowerSpectrum(nn.Module):
         hop: samples between frames.
         engine: "nnaudio" convolves with Fourier kernels, "fft" takes torch.stft; both give the same numbers. "auto" convolves
             on a GPU and takes the FFT on a CPU, where it is the faster, and in a traced file, which could not keep TF32 away
-            from its convolutions.
+            from its convolutions. In an exported graph it convolves, which every runtime of ONNX can.
         window: of up to n_fft samples, applied as it is in the middle of the frame; by default a periodic Hann window of n_fft,
             scaled so that a sine at full scale peaks at 1.
     """
@@ -54,7 +54,8 @@ class PowerSpectrum(nn.Module):
         keep_out_of_checkpoints(self)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        if self.stft is not None and (self.engine == "nnaudio" or (waveform.is_cuda and not torch.jit.is_tracing())):
+        convolves = torch.compiler.is_exporting() or (waveform.is_cuda and not torch.jit.is_tracing())
+        if self.stft is not None and (self.engine == "nnaudio" or convolves):
             # The complex output and not the magnitude: nnAudio's square root has no finite gradient at silence.
             squared = self.stft(waveform).square()
         else:

@@ -58,7 +58,8 @@ class Calibrator(nn.Module):
     def interpolate(self, column: Tensor, knots: Tensor, values: Tensor) -> Tensor:
         if len(knots) == 1:
             return torch.zeros_like(column) + values[0]
-        right = torch.searchsorted(knots, column.contiguous()).clamp(1, len(knots) - 1)
+        # As torch.searchsorted, which no ONNX operator does.
+        right = (column.unsqueeze(-1) > knots).sum(dim=-1).clamp(1, len(knots) - 1)
         share = ((column - knots[right - 1]) / (knots[right] - knots[right - 1])).clamp(0.0, 1.0)
         return values[right - 1] + share * (values[right] - values[right - 1])
 

@@ -1,30 +1,35 @@
-"""``python -m finetune export``: a run's folds become one TorchScript file, and one file per fold."""
+"""``python -m finetune export``: a run's folds become a bundle, or one TorchScript file and one per fold."""
 
 from pathlib import Path
 from typing import Any
 
-from common.progress import say, track
+from common.errors import UserError
+from common.progress import say
+from finetune.bundle.contents import FOLDS, MODEL
+from finetune.bundle.signature import read_key
 from finetune.evaluation.calibration_choice import Choice
 from finetune.evaluation.thresholds import Rule, check_share
 
 
 def export(
     run: Path,
-    out: Path = Path("model.pt"),
+    out: Path = Path("bundle"),
     per_fold: bool = True,
     thresholds: Rule | None = None,
     sensitivity: float | None = None,
     calibration: Choice = "none",
+    abstain: float = 0.9,
+    sign_key: Path | None = None,
 ) -> dict[str, Any]:
-    """Write a run as TorchScript files that open with torch alone.
+    """Write a run as a bundle: a folder with the model, its ONNX twin, what must be known of it, and clips to check it with.
 
-    The file at --out averages the probabilities of all folds' networks; beside it stands one file per fold (NAME.fold-K.pt) with the
-    same signature. Thresholds are chosen on all out-of-fold predictions. Each file is checked against the eager model before it
-    is written and refused when a probability differs by more than 1e-5.
+    The model averages the probabilities of all folds' networks; the single folds' files have the same signature. Thresholds are chosen
+    on all out-of-fold predictions. Each file is checked against the eager model before it is written and refused when a probability
+    differs by more than 1e-5. With an --out that ends in .pt only the TorchScript file is written, and beside it NAME.fold-K.pt.
 
     Args:
         run: folder that 'python -m finetune crossval' or 'ensemble' wrote.
-        out: file to write.
+        out: folder to write; a bundle that is there is replaced whole. Or a file that ends in .pt.
         per_fold: write the single folds' files too.
         thresholds: what each label's threshold maximises out of fold: "youden" (sensitivity + specificity - 1), "f1", or "equal" (the
             same for all); by default the task's, as in 'report'.
@@ -32,19 +37,28 @@ def export(
         calibration: calibrate inside the file, so that it answers calibrated probabilities, to which its thresholds then refer:
             "none", "temperature", "platt" or "isotonic" (fitted on all out-of-fold predictions), or "fold_platt" (each network on
             its own validation clips).
+        abstain: of a bundle: the abstain band's lower end keeps this sensitivity, its upper end this specificity, as in 'report'.
+        sign_key: of a bundle: file with a secret key of at least 32 bytes, with which it is signed.
 
     Returns:
-        Paths ``model`` and ``fold_models``, ``parity`` (largest difference seen), ``labels`` and ``thresholds``.
+        Paths ``model`` and ``fold_models``, ``parity`` (largest difference seen), ``labels`` and ``thresholds``; of a bundle also
+        ``bundle``, and ``onnx`` and ``pt2``: the parity of these files, or null where they could not be written.
 
     Raises:
         UserError: the run is missing or unfinished, or a file would not answer as the model does.
     """
     check_share("sensitivity", sensitivity)
+    check_share("abstain", abstain)
+    out, one_file = Path(out), Path(out).suffix == ".pt"
+    if one_file and sign_key is not None:
+        raise UserError(f"--sign_key signs a bundle, and --out {out} is one file: give a folder.")
+    key = None if sign_key is None else read_key(sign_key)
     # Late: torch takes seconds to import, which --help should not.
     from finetune.evaluation.summary import evaluate_predictions
+    from finetune.export.bundle import check_place, write_bundle
     from finetune.export.ensemble import ExportedMembers
-    from finetune.export.file import save
     from finetune.export.folds import ExportedFolds
+    from finetune.export.write import write_files
     from finetune.run_folder import read_run_folder
 
     folder = read_run_folder(run)
@@ -57,21 +71,23 @@ def export(
         validation=folder.validation(),
     )
     folds = list(evaluation.folds)
+    single = folds if per_fold else []
     kind = ExportedMembers if "ensemble" in folder.record else ExportedFolds
-    exported = kind(folder, evaluation, folds)
-    out = Path(out)
-    files = {out: folds}
-    if per_fold:
-        files |= {out.with_suffix(f".fold-{fold}{out.suffix}"): [fold] for fold in folds}
-    parity = 0.0
-    for path, members in track(files.items(), "Exporting", total=len(files)):
-        file, description = exported.assemble(members)
-        save(path, file, description)
-        parity = max(parity, description["parity"])
-    say(f"Wrote {out} ({out.stat().st_size / 1e6:.1f} MB, {len(folds)} folds averaged); largest difference to the model {parity:.1e}.")
+    figures: dict[str, Any] = {}
+    if one_file:
+        fold_models = {out.with_suffix(f".fold-{fold}.pt"): [fold] for fold in single}
+        model, (_, _, parity) = out, write_files(kind(folder, evaluation, folds), {out: folds, **fold_models})
+    else:
+        # Before minutes of work.
+        check_place(out)
+        description, parity = write_bundle(out, kind(folder, evaluation, folds), folder, evaluation, single, abstain, key)
+        model, fold_models = out / MODEL, {out / FOLDS / f"fold-{fold}.pt": [fold] for fold in single}
+        figures = {"bundle": str(out), **{name: description[name].get("parity") for name in ("onnx", "pt2")}}
+    say(f"Wrote {out} ({model.stat().st_size / 1e6:.1f} MB, {len(folds)} folds averaged); largest difference to the model {parity:.1e}.")
     return {
-        "model": str(out),
-        "fold_models": [str(path) for path in files if path != out],
+        **figures,
+        "model": str(model),
+        "fold_models": list(map(str, fold_models)),
         "parity": parity,
         "labels": list(folder.task.labels),
         "thresholds": evaluation.thresholds.as_json()["thresholds"],

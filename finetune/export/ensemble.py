@@ -41,7 +41,7 @@ class ExportedMembers:
         """A compiled file of ``folds``, checked against the eager model, and its description."""
         file = script(self._model(folds, traced=True))
         example = self.metadata.example(3, torch.Generator().manual_seed(0)) if self.metadata is not None else None
-        parity = largest_difference(file, self._model(folds, traced=False), example)
+        parity = largest_difference(file, self.eager(folds), example)
         labels, calibration = self.run.task.labels, self.evaluation.calibration
         calibrators = {str(fold): calibration.exported[fold].as_json(labels) for fold in folds if fold in calibration.exported}
         description = metadata(
@@ -59,6 +59,10 @@ class ExportedMembers:
         ensemble = self.run.record["ensemble"]
         description["ensemble"] = {"rule": ensemble["rule"], "combination": ensemble["combination"], "members": members}
         return file, description
+
+    def eager(self, folds: list[int]) -> ExportedEnsemble:
+        """The model of ``folds`` as it is before anything is traced or compiled."""
+        return self._model(folds, traced=False)
 
     def _model(self, folds: list[int], traced: bool) -> ExportedEnsemble:
         combination, labels = self.run.record["ensemble"]["combination"], self.run.task.labels

@@ -62,12 +62,16 @@ class ExportedEnsemble(nn.Module):
         flags = torch.zeros([0], dtype=torch.int64)
         for member in self.members:
             answer, flags = member.of_networks(waveform, sample_rate, lengths, metadata)
-            answers.append(answer.to(torch.float64))
-        joined = self.combined(torch.stack(answers)).to(torch.float32)
+            answers.append(answer)
+        return self.joined(answers), flags
+
+    def joined(self, answers: list[Tensor]) -> Tensor:
+        """Map the probabilities of each member's networks, M tensors [K, B, L], to [B, L]."""
+        joined = self.combined(torch.stack(answers).to(torch.float64)).to(torch.float32)
         total = torch.zeros_like(joined[0])
         for number, calibrator in enumerate(self.calibrators):
             total = total + calibrator(joined[number])
-        return total / joined.shape[0], flags
+        return total / joined.shape[0]
 
     def combined(self, probabilities: Tensor) -> Tensor:
         """Map the members' probabilities [M, K, B, L] to [K, B, L]."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from common.audio.quality import quality_flags
 from common.audio.resample import KAISER_BETA, LOWPASS_FILTER_WIDTH, MAX_KERNEL_NUMBERS, ROLLOFF
-from common.windows import clip_windows, fill_index, pool_windows
+from common.windows import covering_windows, fill_index, pool_windows
 
 
 class ExportedModel(nn.Module):
@@ -87,7 +87,11 @@ class ExportedModel(nn.Module):
                 vocabulary of model.json, NaN for what is missing; all by default. Only for a file that takes metadata.
         """
         answers, flags = self.of_networks(waveform, sample_rate, lengths, metadata)
-        return answers.sum(dim=0) / len(self.networks), flags
+        return self.joined([answers]), flags
+
+    def joined(self, answers: list[Tensor]) -> Tensor:
+        """Average the networks' probabilities, one tensor [K, B, L]; in a list, as those of an ensemble's members come."""
+        return answers[0].sum(dim=0) / len(self.networks)
 
     def of_networks(
         self, waveform: Tensor, sample_rate: int, lengths: Tensor | None, metadata: Tensor | None = None
@@ -109,9 +113,7 @@ class ExportedModel(nn.Module):
         lengths = lengths.to(waveform.device).clamp(min=0, max=waveform.shape[1])
         waveform = waveform.to(torch.float32)
         flags = quality_flags(waveform, lengths, sample_rate)
-        position = torch.arange(waveform.shape[1], device=waveform.device).unsqueeze(0)
-        usable = (position < lengths.unsqueeze(1)) & torch.isfinite(waveform)
-        resampled = self.resample(torch.where(usable, waveform, torch.zeros_like(waveform)), sample_rate)
+        resampled = self.resample(usable(waveform, lengths), sample_rate)
         resampled_lengths = torch.div(lengths * self.sample_rate + sample_rate - 1, sample_rate, rounding_mode="floor")
         return self.pooled(resampled, resampled_lengths, metadata), flags
 
@@ -132,23 +134,28 @@ class ExportedModel(nn.Module):
         if waveform.shape[1] == 0:
             waveform = torch.nn.functional.pad(waveform, [0, 1])
         lengths = lengths.clamp(min=1, max=waveform.shape[1])
-        per_clip: list[int] = lengths.tolist()
-        clip, start = clip_windows(per_clip, self.window, self.hop)
-        clip, start = clip.to(waveform.device), start.to(waveform.device)
+        clip, start = covering_windows(lengths, self.window, self.hop, waveform.shape[1])
         answers: list[Tensor] = [torch.zeros([len(self.networks), 0, len(self.labels)], device=waveform.device)]
         for first in range(0, clip.shape[0], self.windows_at_once):
             rows = clip[first : first + self.windows_at_once]
-            offset = start[first : first + self.windows_at_once]
-            # A clip longer than a window starts inside and never runs out; a shorter one starts at 0 and is filled.
-            within = fill_index(self.window, lengths[rows] - offset, self.short_clips)
-            column = (within + offset.unsqueeze(1)).clamp(min=0)
-            taken = waveform[rows.unsqueeze(1), column]
-            answers.append(self.networks_answers(torch.where(within >= 0, taken, torch.zeros_like(taken)), metadata[rows]))
-        windows = torch.cat(answers, dim=1)
+            windows = self.windows(waveform, lengths, rows, start[first : first + self.windows_at_once])
+            answers.append(self.networks_answers(windows, metadata[rows]))
+        return self.clips(torch.cat(answers, dim=1), clip, waveform.shape[0])
+
+    def windows(self, waveform: Tensor, lengths: Tensor, clip: Tensor, start: Tensor) -> Tensor:
+        """The windows [W, T] that begin at ``start`` [W] of the rows ``clip`` [W] of ``waveform``."""
+        # A clip longer than a window starts inside and never runs out; a shorter one starts at 0 and is filled.
+        within = fill_index(self.window, lengths[clip] - start, self.short_clips)
+        column = (within + start.unsqueeze(1)).clamp(min=0)
+        taken = waveform[clip.unsqueeze(1), column]
+        return torch.where(within >= 0, taken, torch.zeros_like(taken))
+
+    def clips(self, windows: Tensor, clip: Tensor, num_clips: int) -> Tensor:
+        """Probabilities of clips [K, B, L] from those of their windows [K, W, L]."""
         clips: list[Tensor] = []
         # Each network's windows are joined and calibrated before the average, as they were when its calibrator was fitted.
         for number, calibrator in enumerate(self.calibrators):
-            clips.append(calibrator(pool_windows(windows[number], clip, waveform.shape[0], self.aggregate)))
+            clips.append(calibrator(pool_windows(windows[number], clip, num_clips, self.aggregate)))
         return torch.stack(clips)
 
     def networks_answers(self, windows: Tensor, metadata: Tensor) -> Tensor:
@@ -159,3 +166,10 @@ class ExportedModel(nn.Module):
             else:
                 answers.append(network(windows))
         return torch.stack(answers)
+
+
+def usable(waveform: Tensor, lengths: Tensor) -> Tensor:
+    """``waveform`` [B, T] with 0 for what lies beyond its length or is not finite."""
+    position = torch.arange(waveform.shape[1], device=waveform.device).unsqueeze(0)
+    usable = (position < lengths.unsqueeze(1)) & torch.isfinite(waveform)
+    return torch.where(usable, waveform, torch.zeros_like(waveform))

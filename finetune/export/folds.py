@@ -49,7 +49,7 @@ class ExportedFolds:
         """A compiled file that averages ``folds``, checked against the eager model, and its description."""
         file = script(self.model(self.traced, folds))
         example = self.metadata.example(3, torch.Generator().manual_seed(0)) if self.metadata is not None else None
-        parity = largest_difference(file, self.model(self.networks, folds), example)
+        parity = largest_difference(file, self.eager(folds), example)
         thresholds = self.evaluation.thresholds.as_json()
         calibration = self.evaluation.calibration
         calibrators = {
@@ -60,6 +60,10 @@ class ExportedFolds:
             self.run, folds, thresholds, calibrated, self.evaluation.figures(), self.geometry, parity, FLAG_NAMES, self.metadata
         )
         return file, description
+
+    def eager(self, folds: list[int]) -> ExportedModel:
+        """The model of ``folds`` as it is before anything is traced or compiled."""
+        return self.model(self.networks, folds)
 
     @property
     def _window(self) -> int:

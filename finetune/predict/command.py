@@ -32,7 +32,7 @@ def predict(
     open gets a row with its reason.
 
     Args:
-        model: file that 'python -m finetune export' wrote.
+        model: bundle or file that 'python -m finetune export' wrote.
         input: recordings (WAV, FLAC or OGG), or folders, which are searched for them at any depth.
         out: CSV file to write.
         metadata: CSV file with the metadata that the model takes beside the audio, a row for each recording; empty cells and

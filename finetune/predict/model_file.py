@@ -10,6 +10,7 @@ import torch
 
 from common.described import build
 from common.errors import UserError
+from finetune.bundle.contents import MODEL, read_bundle
 from finetune.export.metadata import FORMAT, METADATA_NAME
 from finetune.tasks.base import Task
 
@@ -49,12 +50,15 @@ class ModelFile:
 
 
 def open_model(path: str | Path) -> ModelFile:
-    """Open a file that ``finetune export`` wrote.
+    """Open a file that ``finetune export`` wrote, or the one of a bundle, whose hashes are checked first.
 
     Raises:
-        UserError: the file is missing or is no such model.
+        UserError: the file is missing or is no such model, or a file of the bundle is not what it was.
     """
     path = Path(path)
+    if path.is_dir():
+        read_bundle(path).check_files()
+        path = path / MODEL
     if not path.is_file():
         raise UserError(f"No model at {path}: expected a file that 'python -m finetune export' wrote.")
     extra = {METADATA_NAME: ""}
