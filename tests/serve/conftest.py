@@ -1,0 +1,27 @@
+"""Bundles and a service for the tests of ``serve``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serve.made_bundle import made_bundle
+from tests.serve.serving import Serving, serving
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_bundle(tmp_path_factory.mktemp("bundles") / "one", seed=0)
+
+
+@pytest.fixture(scope="session")
+def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of another network, whose answers are others."""
+    return made_bundle(tmp_path_factory.mktemp("bundles") / "other", seed=1)
+
+
+@pytest.fixture(scope="module")
+def service(bundle: Path) -> Iterator[Serving]:
+    """A service with everything as it comes, that a module's tests share."""
+    with serving(bundle) as running:
+        yield running
