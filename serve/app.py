@@ -19,6 +19,7 @@ from serve.observed import Observed, note, refusal_of_status, refused
 from serve.predictor import Predictor
 from serve.schemas import NOTE, PREDICT_BODY, ErrorAnswer, Health, ModelAnswer, PredictAnswer, SwapAnswer
 from serve.settings import Settings
+from serve.uploads import discard
 
 VERSION = "1"
 ROUTES = frozenset({"/v1/predict", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
@@ -35,8 +36,7 @@ def create_app(settings: Settings, model: Model, swapped: Callable[[], Awaitable
     """
     metrics = Metrics()
     token = settings.token.get_secret_value() if settings.token else None
-    sign_key = settings.sign_key.get_secret_value() if settings.sign_key else None
-    current = CurrentModel(model, settings.model, settings.threads, sign_key, metrics)
+    current = CurrentModel(model, settings.model, settings.threads, settings.sign_key, metrics)
     predictor = Predictor(settings, current, metrics)
 
     @asynccontextmanager
@@ -61,8 +61,12 @@ def create_app(settings: Settings, model: Model, swapped: Callable[[], Awaitable
 
     @app.post("/v1/predict", response_model=PredictAnswer, responses=errors, openapi_extra=PREDICT_BODY, summary="Answer recordings")
     async def predict(request: Request) -> PredictAnswer:
-        check_token(request.headers.get("authorization"), token)
-        answered, results = await predictor.predict(request)
+        try:
+            check_token(request.headers.get("authorization"), token)
+            answered, results = await predictor.predict(request)
+        except Refusal:
+            await discard(request, settings.max_bytes)
+            raise
         seconds = sum(result.duration_s or 0.0 for result in results)
         note(request, recordings=len(results), clip_seconds=round(seconds, 3), model=answered.bundle.version)
         return PredictAnswer(model=answered.bundle.version, request_id=request.state.request_id, results=results)

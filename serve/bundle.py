@@ -47,13 +47,13 @@ class Bundle:
         return self.description.get("metadata")
 
 
-def read_bundle(folder: Path, backend: str, sign_key: str | None = None) -> Bundle:
+def read_bundle(folder: Path, backend: str, sign_key: Path | None = None) -> Bundle:
     """Read a bundle; every file that the service opens is checked against its hash first, and nothing of it is run.
 
     Args:
         folder: of the bundle.
         backend: "torch" or "onnx": which model's file to read.
-        sign_key: the bundle must then be signed with it.
+        sign_key: file with the key that the bundle must be signed with; None takes any bundle.
 
     Raises:
         StartError: a file is missing or is not what model.json says, or model.json is not one that this service understands.
@@ -116,8 +116,9 @@ def _checked(folder: Path, name: str, hashes: dict[str, str]) -> bytes:
     return content
 
 
-def _check_signature(folder: Path, text: bytes, key: str) -> None:
-    signature = _read(folder / SIGNATURE, "a --sign_key was given, and the bundle is not signed")
-    expected = hmac.new(key.encode(), text, hashlib.sha256).hexdigest()
+def _check_signature(folder: Path, text: bytes, sign_key: Path) -> None:
+    key = _read(sign_key, "expected the file that 'finetune export --sign_key' was given")
+    signature = _read(folder / SIGNATURE, "a --sign_key was given, so the bundle must be signed")
+    expected = hmac.new(key, text, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(signature.strip(), expected.encode()):
-        raise StartError(f"{folder / SIGNATURE} does not belong to {DESCRIPTION} and the --sign_key: the bundle was changed, or signed with another.")
+        raise StartError(f"The signature of {folder} is not one by the --sign_key: it was changed, or signed with another key.")

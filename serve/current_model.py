@@ -20,11 +20,11 @@ class CurrentModel:
         model: loaded from ``folder``.
         folder: read again by `swap`; it may be a link that an operator points elsewhere.
         threads: of a new model.
-        sign_key: bundles must be signed with it.
+        sign_key: see `serve.bundle.read_bundle`.
         metrics: told of versions.
     """
 
-    def __init__(self, model: Model, folder: Path, threads: int, sign_key: str | None, metrics: Metrics) -> None:
+    def __init__(self, model: Model, folder: Path, threads: int, sign_key: Path | None, metrics: Metrics) -> None:
         self.model = model
         self._folder = folder
         self._threads = threads

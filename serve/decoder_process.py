@@ -35,12 +35,19 @@ def main() -> None:
     room = BASE_BYTES + 3 * 4 * int(limits.max_seconds * limits.max_rate_hz)
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
     # By this the pool knows that the imports are done.
-    sys.stdout.buffer.write(message({}, 0))
-    sys.stdout.buffer.flush()
+    acknowledge()
     while head := sys.stdin.buffer.read(LENGTHS.size):
         header_bytes, body_bytes = LENGTHS.unpack(head)
         sys.stdin.buffer.read(header_bytes)
-        answer(sys.stdin.buffer.read(body_bytes), limits, sys.stdout.buffer)
+        content = sys.stdin.buffer.read(body_bytes)
+        # Whether a process that ends had begun to decode: only then is the recording to blame.
+        acknowledge()
+        answer(content, limits, sys.stdout.buffer)
+
+
+def acknowledge() -> None:
+    sys.stdout.buffer.write(message({}, 0))
+    sys.stdout.buffer.flush()
 
 
 def answer(content: bytes, limits: DecodeLimits, out: BinaryIO) -> None:

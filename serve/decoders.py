@@ -28,7 +28,11 @@ LONGEST_PAUSE_S = 5.0
 
 
 class DecoderDied(Exception):
-    """The process ended while it was asked."""
+    """The process ended while it was asked; ``at_work`` when it had begun to decode, and not before."""
+
+    def __init__(self, at_work: bool = False) -> None:
+        super().__init__()
+        self.at_work = at_work
 
 
 class Decoders:
@@ -75,15 +79,17 @@ class Decoders:
             Refusal: the recording is not taken, or two processes ended on it, or one was too slow.
         """
         async with AsyncExitStack() as held:
-            for _ in range(ATTEMPTS):
-                try:
-                    decoded = await self._ask_one(content, held)
-                    break
-                except DecoderDied:
-                    await held.aclose()
-            else:
-                raise Refusal("worker_restarting", "The decoding process ended twice on the recording: try again, or send another.")
-            yield decoded
+            yield await self._ask(content, held)
+
+    async def _ask(self, content: bytes, held: AsyncExitStack) -> Decoded:
+        ended = 0
+        while ended < ATTEMPTS:
+            try:
+                return await self._ask_one(content, held)
+            except DecoderDied as death:
+                await held.aclose()
+                ended += death.at_work
+        raise Refusal("worker_restarting", "The decoding process ended twice on the recording: try again, or send another.")
 
     async def _ask_one(self, content: bytes, held: AsyncExitStack) -> Decoded:
         decoder = await self._idle.get()
@@ -186,7 +192,11 @@ class _Decoder:
         """
         async with asyncio.timeout(timeout_s):
             await self._send(content)
-            header, body_bytes = await self._header()
+            await self._header()
+            try:
+                header, body_bytes = await self._header()
+            except DecoderDied as death:
+                raise DecoderDied(at_work=True) from death
         if "reason" in header:
             return Refusal(header["reason"], header["message"])
         await held.enter_async_context(budget.hold(body_bytes))

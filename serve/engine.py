@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from serve.bundle import Bundle, read_bundle
 from serve.errors import StartError
 from serve.golden import check_golden
+
+Backend = Literal["torch", "onnx"]
 
 
 class Engine(Protocol):
@@ -39,11 +41,11 @@ class Model:
     """A bundle and the engine that runs it."""
 
     bundle: Bundle
-    backend: str
+    backend: Backend
     engine: Engine
 
 
-def load_model(folder: Path, backend: str, threads: int, sign_key: str | None = None) -> Model:
+def load_model(folder: Path, backend: Backend, threads: int, sign_key: Path | None = None) -> Model:
     """Read, check and load a bundle, and ask it its golden clips.
 
     Raises:
@@ -62,6 +64,8 @@ def load_model(folder: Path, backend: str, threads: int, sign_key: str | None = 
 
             engine = OnnxEngine(bundle, threads)
     except ImportError as error:
-        raise StartError(f"--backend {backend} needs a library that is not installed ({error.name}): install it, or choose another.") from error
+        raise StartError(
+            f"--backend {backend} needs a library that is not installed ({error.name}): install it, or choose another."
+        ) from error
     check_golden(bundle, engine, folder)
     return Model(bundle, backend, engine)

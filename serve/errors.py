@@ -38,7 +38,9 @@ REASONS = {
     "too_long": Reason(422, "longer than `max_seconds` or the bundle's `limits.max_s`, or its header says so"),
     "too_short": Reason(422, "shorter than the bundle's `limits.min_s`"),
     "too_many_channels": Reason(422, "more channels than `max_channels`"),
-    "unsupported_rate": Reason(422, "beyond `max_rate_hz` or the bundle's limits, or without a usable common divisor with the model's rate"),
+    "unsupported_rate": Reason(
+        422, "beyond `max_rate_hz` or the bundle's limits, or without a usable common divisor with the model's rate"
+    ),
     "not_answered": Reason(422, "the model has no finite answer for the recording"),
     "bundle_refused": Reason(409, "the new bundle does not verify; the old one still answers"),
     "internal": Reason(500, "a fault of the service; the log has the same `request_id`"),

@@ -7,6 +7,8 @@ import numpy as np
 
 from serve.errors import Refusal
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 def metadata_row(given: Mapping[str, Any] | None, taken: Mapping[str, Any] | None) -> np.ndarray | None:
     """A raw row float32 [M] in the order of the model's columns; NaN is missing, as is a value outside of a vocabulary.
@@ -24,7 +26,9 @@ def metadata_row(given: Mapping[str, Any] | None, taken: Mapping[str, Any] | Non
         return None
     given = given or {}
     if not given.keys() <= set(taken["columns"]):
-        raise Refusal("bad_metadata", f"Metadata with other columns than those of the model: expected some of {', '.join(taken['columns'])}.")
+        raise Refusal(
+            "bad_metadata", f"Metadata with a column that is none of the model's: expected some of {', '.join(taken['columns'])}."
+        )
     return np.array([_value(column, given.get(column), taken) for column in taken["columns"]], np.float32)
 
 
@@ -34,6 +38,7 @@ def _value(column: str, value: Any, taken: Mapping[str, Any]) -> float:
     if column not in taken["numbers"]:
         known = taken["vocabularies"][column]
         return float(known.index(value)) if value in known else np.nan
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    # Written so that NaN, and an integer of a thousand digits, fail it too.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:
         raise Refusal("bad_metadata", f"The metadata column {column!r} is not a finite number: give one, or null for missing.")
     return float(value)

@@ -1,6 +1,7 @@
 """What operators see: Prometheus metrics of one worker, or of all workers where several share the port."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -21,32 +22,35 @@ class Metrics:
     """Every metric, under one registry of its own."""
 
     def __init__(self) -> None:
-        self._registry = own = CollectorRegistry()
+        self._registry = CollectorRegistry()
         if SHARED not in os.environ:
-            ProcessCollector(registry=own)
-        self.requests = Counter("auscult_requests", "Requests answered.", ["route", "status"], registry=own)
-        self.request_seconds = Histogram(
-            "auscult_request_seconds", "From a request's first byte to its answer.", ["route"], buckets=SECONDS, registry=own
-        )
-        self.errors = Counter("auscult_errors", "Requests and recordings refused.", ["reason"], registry=own)
-        self.recordings = Counter("auscult_recordings", "Recordings by outcome: ok, flagged, failed.", ["status"], registry=own)
-        self.flags = Counter("auscult_flags", "Recordings with a quality flag.", ["flag"], registry=own)
-        self.clip_seconds = Histogram("auscult_clip_seconds", "Duration of the answered recordings.", buckets=CLIP_SECONDS, registry=own)
-        self.score = Histogram("auscult_score", "Probabilities answered.", ["label"], buckets=SCORES, registry=own)
-        self.decode_seconds = Histogram("auscult_decode_seconds", "Time to decode a recording.", buckets=SECONDS, registry=own)
-        self.inference_seconds = Histogram("auscult_inference_seconds", "Time of a call of the model.", buckets=SECONDS, registry=own)
-        self.batch_size = Histogram("auscult_batch_size", "Recordings in a call of the model.", buckets=BATCH, registry=own)
-        self.queue_depth = self._gauge("auscult_queue_depth", "Decoded recordings that wait for the model.")
-        self.in_flight = self._gauge("auscult_requests_in_flight", "Requests for predictions that are being answered.")
-        self.decoded_bytes = self._gauge("auscult_decoded_bytes", "Decoded audio that is held.")
-        self.decoder_restarts = Counter("auscult_decoder_restarts", "Decoding processes that ended and were replaced.", registry=own)
-        self.model_swaps = Counter("auscult_model_swaps", "Bundles read again, by outcome: swapped, unchanged, refused.", ["outcome"], registry=own)
-        self._model = Gauge(
-            "auscult_model_info", "Workers that answer with this version.", ["version", "backend"], multiprocess_mode="livesum", registry=own
-        )
+            ProcessCollector(registry=self._registry)
+        self.requests = self._counter("requests", "Requests answered.", "route", "status")
+        self.request_seconds = self._histogram("request_seconds", "From a request's first byte to its answer.", SECONDS, "route")
+        self.errors = self._counter("errors", "Requests and recordings refused.", "reason")
+        self.recordings = self._counter("recordings", "Recordings by outcome: ok, flagged, failed.", "status")
+        self.flags = self._counter("flags", "Recordings with a quality flag.", "flag")
+        self.clip_seconds = self._histogram("clip_seconds", "Duration of the answered recordings.", CLIP_SECONDS)
+        self.score = self._histogram("score", "Probabilities answered.", SCORES, "label")
+        self.decode_seconds = self._histogram("decode_seconds", "Time to decode a recording, its wait included.", SECONDS)
+        self.inference_seconds = self._histogram("inference_seconds", "Time of a call of the model.", SECONDS)
+        self.batch_size = self._histogram("batch_size", "Recordings in a call of the model.", BATCH)
+        self.queue_depth = self._gauge("queue_depth", "Decoded recordings that wait for the model.")
+        self.in_flight = self._gauge("requests_in_flight", "Requests for predictions that are being answered.")
+        self.decoded_bytes = self._gauge("decoded_bytes", "Decoded audio that is held.")
+        self.decoder_restarts = self._counter("decoder_restarts", "Decoding processes that ended and were replaced.")
+        self.model_swaps = self._counter("model_swaps", "Bundles read again, by outcome: swapped, unchanged, refused.", "outcome")
+        self._model = self._gauge("model_info", "Workers that answer with this version.", "version", "backend")
 
-    def _gauge(self, name: str, meaning: str) -> Gauge:
-        return Gauge(name, meaning, multiprocess_mode="livesum", registry=self._registry)
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(f"auscult_{name}", meaning, labels, registry=self._registry)
+
+    def _histogram(self, name: str, meaning: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"auscult_{name}", meaning, labels, buckets=buckets, registry=self._registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        # Of several workers the sum over those that live.
+        return Gauge(f"auscult_{name}", meaning, labels, multiprocess_mode="livesum", registry=self._registry)
 
     def model_loaded(self, bundle: Bundle, backend: str) -> None:
         self._model.labels(bundle.version, backend).set(1)

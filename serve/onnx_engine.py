@@ -42,7 +42,9 @@ class OnnxEngine:
             self._session = onnxruntime.InferenceSession(bundle.model, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             version = onnxruntime.__version__
-            raise StartError(f"The bundle's model.onnx does not open with onnxruntime {version}: see model.json's 'tested_with'.") from error
+            raise StartError(
+                f"The bundle's model.onnx does not open with onnxruntime {version}: see model.json's 'tested_with'."
+            ) from error
         # So that only the part of the graph that judges the recording is run for it.
         self._flags_only = onnxruntime.RunOptions()
         self._flags_only.only_execute_path_to_fetches = True

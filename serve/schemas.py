@@ -33,13 +33,13 @@ class LabelAnswer(BaseModel):
 class RecordingAnswer(BaseModel):
     index: int = Field(description="place in the request, from 0", examples=[0])
     status: Literal["ok", "flagged", "failed"] = Field(description="flagged: the answer means little; failed: there is none")
-    flags: list[str] = Field([], description="names of the quality flags", examples=[[]])
-    duration_s: float | None = Field(None, description="s", examples=[15.0])
-    sample_rate: int | None = Field(None, description="of the recording, Hz", examples=[4000])
-    channels: int | None = Field(None, description="of the recording; they are averaged", examples=[1])
-    labels: list[LabelAnswer] = Field([], description="in the model's order")
-    decided: str | None = Field(None, description="the one decided label, where the model's labels exclude each other", examples=[None])
-    error: Problem | None = Field(None, description="of a failed recording", examples=[None])
+    flags: list[str] = Field(default=[], description="names of the quality flags", examples=[[]])
+    duration_s: float | None = Field(default=None, description="s", examples=[15.0])
+    sample_rate: int | None = Field(default=None, description="of the recording, Hz", examples=[4000])
+    channels: int | None = Field(default=None, description="of the recording; they are averaged", examples=[1])
+    labels: list[LabelAnswer] = Field(default=[], description="in the model's order")
+    decided: str | None = Field(default=None, description="the one label, where the model's exclude each other", examples=[None])
+    error: Problem | None = Field(default=None, description="of a failed recording", examples=[None])
 
 
 class PredictAnswer(BaseModel):
@@ -48,7 +48,7 @@ class PredictAnswer(BaseModel):
     model: str = Field(description="version of the bundle that answered all of them", examples=["3fd2a7b0c1e4"])
     request_id: str = Field(examples=["5f0c8d0e7f6b4b0c9d7a2f3e1c4b5a69"])
     results: list[RecordingAnswer]
-    note: str = Field(NOTE, examples=[NOTE])
+    note: str = Field(default=NOTE, examples=[NOTE])
 
 
 class Recording(BaseModel):
@@ -56,7 +56,7 @@ class Recording(BaseModel):
 
     audio: str = Field(description="a WAV, FLAC or OGG file in base64", examples=["UklGRiQAAABXQVZFZm10IBAAAAABAAEA..."])
     metadata: dict[str, float | str | None] | None = Field(
-        None, description="for a model that takes metadata: column -> value; null or absent is missing", examples=[None]
+        default=None, description="for a model that takes metadata: column -> value; null or absent is missing", examples=[None]
     )
 
 
@@ -73,7 +73,9 @@ class ModelAnswer(BaseModel):
 
     version: str = Field(description="first 12 hex digits of the SHA-256 of model.json", examples=["3fd2a7b0c1e4"])
     backend: Literal["torch", "onnx"]
-    description: dict[str, Any] = Field(description="content of the bundle's model.json", examples=[{"labels": ["normal", "wheeze", "crackle"]}])
+    description: dict[str, Any] = Field(
+        description="content of the bundle's model.json", examples=[{"labels": ["normal", "wheeze", "crackle"]}]
+    )
     card: str = Field(description="model card, Markdown", examples=["# Model card"])
     limits: dict[str, float] = Field(description="what the service takes at most", examples=[{"max_seconds": 600}])
 
@@ -102,7 +104,7 @@ PREDICT_BODY = {
                         "file": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "one or many recordings"},
                         "metadata": {
                             "type": "string",
-                            "description": "JSON list with one object (column -> value) or null per recording, for a model that takes metadata",
+                            "description": "for a model that takes metadata: a JSON list with an object or null per recording",
                             "example": '[{"age": 61, "sex": "F"}]',
                         },
                     },
@@ -110,7 +112,13 @@ PREDICT_BODY = {
                 }
             },
             "application/json": {
-                "schema": PredictRequest.model_json_schema(ref_template="#/components/schemas/{model}"),
+                # Written out, since what is not a route's own model is not among the document's components.
+                "schema": {
+                    "type": "object",
+                    "properties": {"recordings": {"type": "array", "items": Recording.model_json_schema()}},
+                    "required": ["recordings"],
+                    "additionalProperties": False,
+                },
                 "example": {"recordings": [{"audio": "UklGRiQAAABXQVZFZm10IBAAAAABAAEA..."}]},
             },
         },

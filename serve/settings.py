@@ -38,8 +38,8 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(
         None, description="clients must send 'Authorization: Bearer TOKEN' to /v1; give it by the environment, a command line can be seen"
     )
-    sign_key: SecretStr | None = Field(
-        None, description="only bundles whose SIGNATURE was made with this key are served; give it by the environment too"
+    sign_key: Path | None = Field(
+        None, description="file with the key of 'finetune export --sign_key'; only bundles that were signed with it are then served"
     )
     max_bytes: int = Field(64 * MEBIBYTE, ge=1, description="largest body of a request, bytes")
     max_files: int = Field(32, ge=1, description="most recordings in one request")
@@ -50,17 +50,19 @@ class Settings(BaseSettings):
     max_decoded_bytes: int = Field(1024 * MEBIBYTE, ge=1, description="decoded audio that a worker holds at once, bytes; more of it waits")
     max_batch: int = Field(16, ge=1, description="most recordings in one call of the model")
     max_batch_seconds: float = Field(120.0, gt=0, description="most padded audio in one call of the model that joins recordings, s")
-    timeout_s: float = Field(30.0, gt=0, description="time limit of a request from its first byte to its answer, s; beyond it 503 timed_out")
+    timeout_s: float = Field(
+        30.0, gt=0, description="time limit of a request from its first byte to its answer, s; beyond it 503 timed_out"
+    )
     decode_timeout_s: float = Field(10.0, gt=0, description="time limit of decoding one recording, s; its process is then replaced")
     drain_s: float = Field(20.0, ge=0, description="how long a stop waits for requests in flight, s")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level of the log's lines")
 
-    @field_validator("token", "sign_key")
+    @field_validator("token")
     @classmethod
     def _not_empty(cls, token: SecretStr | None) -> SecretStr | None:
         # An empty variable is a deployment's mistake, and must not open the service.
         if token is not None and not token.get_secret_value().strip():
-            raise ValueError("is empty: give one, or leave it out")
+            raise ValueError("is empty: give a token, or leave it out")
         return token
 
 

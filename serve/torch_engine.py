@@ -29,7 +29,9 @@ class TorchEngine:
                 warnings.simplefilter("ignore")
                 self._module = torch.jit.load(io.BytesIO(bundle.model), map_location="cpu").eval()
         except RuntimeError as error:
-            raise StartError(f"The bundle's model.pt does not open with torch {torch.__version__}: see model.json's 'tested_with'.") from error
+            raise StartError(
+                f"The bundle's model.pt does not open with torch {torch.__version__}: see model.json's 'tested_with'."
+            ) from error
 
     def answer(
         self, waveform: np.ndarray, sample_rate: int, lengths: np.ndarray, metadata: np.ndarray | None

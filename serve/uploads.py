@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from serve.errors import Refusal
 from serve.schemas import PredictRequest
 
 MAX_FIELD_BYTES = 2**20
+DISCARD_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,18 @@ async def read_uploads(request: Request, max_bytes: int, max_files: int) -> list
     if not uploads:
         raise Refusal("no_files", "The request holds no recording.")
     return uploads
+
+
+async def discard(request: Request, max_bytes: int) -> None:
+    """Read on what a refused client still sends, a little and not for long: one whose connection is closed meanwhile never reads why."""
+    read = 0
+    # Where the body was read to its end, or the client is gone, there is nothing to do.
+    with suppress(TimeoutError, RuntimeError, ClientDisconnect):
+        async with asyncio.timeout(DISCARD_S):
+            async for chunk in request.stream():
+                read += len(chunk)
+                if read > max_bytes:
+                    break
 
 
 class _InMemory(MultiPartParser):

@@ -3,6 +3,7 @@
 Each has a model and decoders of its own. Their metrics meet in a folder, so that a scrape of any of them is of all.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -15,13 +16,16 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from serve.bundle import read_bundle
 from serve.errors import StartError
+from serve.listener import server_options
 from serve.logs import log, set_up
-from serve.run import server_options
 from serve.settings import PREFIX, Settings
 
+# The metrics' files are mapped, and a full disk under a mapped file ends the process that writes to it.
+MEMORY = "/dev/shm"
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -32,9 +36,9 @@ def run_workers(settings: Settings, listener: socket.socket) -> None:
         StartError: the bundle cannot be served.
     """
     # Here it can be said in one sentence; workers read it again.
-    read_bundle(settings.model, settings.backend, settings.sign_key.get_secret_value() if settings.sign_key else None)
+    read_bundle(settings.model, settings.backend, settings.sign_key)
     _export(settings)
-    with tempfile.TemporaryDirectory(prefix="auscult-metrics-") as folder:
+    with tempfile.TemporaryDirectory(prefix="auscult-metrics-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
         # prometheus_client looks at it when it is imported, which the workers do.
         os.environ[METRICS_FOLDER] = folder
         config = uvicorn.Config("serve.workers:worker", factory=True, workers=settings.workers, **server_options(settings))
@@ -60,10 +64,9 @@ def worker() -> FastAPI:
         os.kill(supervisor, signal.SIGHUP)
 
     try:
-        sign_key = settings.sign_key.get_secret_value() if settings.sign_key else None
-        return create_app(settings, load_model(settings.model, settings.backend, settings.threads, sign_key), swapped)
+        return create_app(settings, load_model(settings.model, settings.backend, settings.threads, settings.sign_key), swapped)
     except StartError as error:
-        log("bundle_refused", why=str(error))
+        log("bundle_refused", logging.ERROR, why=str(error))
         sys.exit(STARTUP_FAILURE)
 
 
@@ -82,15 +85,22 @@ class _Supervisor(Multiprocess):
                 os.kill(process.pid, signal.SIGHUP)
 
     def keep_subprocess_alive(self) -> None:
+        # In place of uvicorn's, which waits for a sign of life of each worker: of one that loads its model or just ended that takes long.
         from prometheus_client.multiprocess import mark_process_dead
 
-        before = {process.pid for process in self.processes}
-        stopping = self.should_exit.is_set()
-        super().keep_subprocess_alive()
-        for pid in before - {process.pid for process in self.processes}:
-            log("worker_replaced", worker=pid)
-            mark_process_dead(pid)
-        self.failed = self.should_exit.is_set() and not stopping
+        for place, process in enumerate(self.processes):
+            if self.should_exit.is_set():
+                return
+            if process.exitcode is None:
+                continue
+            mark_process_dead(process.pid)
+            if process.exitcode == STARTUP_FAILURE:
+                self.failed = True
+                self.should_exit.set()
+                return
+            log("worker_replaced", logging.WARNING, worker=process.pid, exit_code=process.exitcode)
+            self.processes[place] = Process(self.config, self.sockets)
+            self.processes[place].start()
 
 
 def _export(settings: Settings) -> None:

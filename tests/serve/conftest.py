@@ -1,5 +1,6 @@
 """Bundles and a service for the tests of ``serve``."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,16 @@ import pytest
 
 from tests.serve.made_bundle import made_bundle
 from tests.serve.serving import Serving, serving
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """The log goes where it went, also after a test that started the service in this process."""
+    yield
+    for name in ("serve", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+    logging.getLogger("uvicorn.access").disabled = False
 
 
 @pytest.fixture(scope="session")

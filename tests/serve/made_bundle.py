@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 from torch import Tensor, nn
@@ -103,3 +104,60 @@ def write_description(folder: Path, description: dict[str, Any]) -> None:
         if path.is_file() and path.name not in ("model.json", "SIGNATURE")
     }
     (folder / "model.json").write_text(json.dumps({**description, "files": files}, indent=2), encoding="utf-8")
+
+
+def made_onnx_bundle(folder: Path, slope: float = 20.0) -> Path:
+    """A bundle with a ``model.onnx`` that hears the mean of the absolute samples, and flags silence, what is short, and what is not finite.
+
+    It opens without torch, which takes seconds.
+
+    Args:
+        folder: to make.
+        slope: of the last label's probability over that mean; the other labels' are -8 and 4.
+    """
+    onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
+    graph = """
+    <ir_version: 8, opset_import: ["" : 18]>
+    tiny (float[B, T] waveform, int64[B] lengths) => (float[B, L] probabilities, int64[B] flags)
+    {
+        zero = Constant <value: tensor = int64 {0}> ()
+        one = Constant <value: tensor = int64 {1}> ()
+        ones = Constant <value: tensor = int64[1] {1}> ()
+        silent = Constant <value: tensor = int64 {1}> ()
+        not_finite = Constant <value: tensor = int64 {8}> ()
+        too_short = Constant <value: tensor = int64 {4}> ()
+        shortest = Constant <value: tensor = int64 {400}> ()
+        nothing = Constant <value: tensor = float {0.0}> ()
+        scale = Constant <value: tensor = float[1, 3] {-8.0, 4.0, SLOPE}> ()
+        shape = Shape (waveform)
+        samples = Gather <axis: int = 0> (shape, one)
+        position = Range (zero, samples, one)
+        length = Unsqueeze (lengths, ones)
+        valid = Less (position, length)
+        heard = Where (valid, waveform, nothing)
+        nan = IsNaN (heard)
+        finite = Where (nan, nothing, heard)
+        loud = Abs (finite)
+        total = ReduceSum <keepdims: int = 1> (loud, ones)
+        number = Cast <to: int = 1> (length)
+        mean = Div (total, number)
+        scaled = Mul (mean, scale)
+        probabilities = Sigmoid (scaled)
+        peak = ReduceMax <keepdims: int = 0> (loud, ones)
+        is_silent = Equal (peak, nothing)
+        nan_number = Cast <to: int = 7> (nan)
+        nans = ReduceSum <keepdims: int = 0> (nan_number, ones)
+        any_nan = Greater (nans, zero)
+        is_short = Less (lengths, shortest)
+        a = Where (is_silent, silent, zero)
+        b = Where (any_nan, not_finite, zero)
+        c = Where (is_short, too_short, zero)
+        ab = Add (a, b)
+        flags = Add (ab, c)
+    }
+    """
+    made_bundle(folder, golden=None, onnx={"file": "model.onnx", "sample_rate": RATE})
+    onnx.save(onnx.parser.parse_model(graph.replace("SLOPE", str(slope))), folder / "model.onnx")
+    write_description(folder, json.loads((folder / "model.json").read_text(encoding="utf-8")))
+    return folder

@@ -16,11 +16,11 @@ import uvicorn
 
 from serve.app import create_app
 from serve.engine import load_model
+from serve.listener import bind, server_options
 from serve.predictor import Predictor
-from serve.run import bind, server_options
 from serve.settings import Settings
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 @dataclass

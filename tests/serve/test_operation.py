@@ -57,11 +57,13 @@ def held_up(service: Serving) -> Iterator[Gate]:
 def test_a_full_queue_says_so_and_empties_again(bundle: Path) -> None:
     with serving(bundle, max_in_flight=3) as service, ThreadPoolExecutor(3) as clients:
         with held_up(service) as gate:
-            waiting = [clients.submit(service.predict, GOOD) for _ in range(3)]
-            until(lambda: service.metric("auscult_requests_in_flight") == 3)
+            waiting = [clients.submit(service.predict, GOOD)]
+            assert gate.asked.wait(60)
+            waiting += [clients.submit(service.predict, GOOD) for _ in range(2)]
+            until(lambda: service.metric("auscult_queue_depth") == 2)
+            assert service.metric("auscult_requests_in_flight") == 3
             refused = service.predict(GOOD)
             assert reason(refused) == "queue_full" and int(refused.headers["retry-after"]) >= 1
-            until(lambda: service.metric("auscult_queue_depth") == 2)
             gate.open.set()
             assert [future.result().status_code for future in waiting] == [200] * 3
         assert service.predict(GOOD).status_code == 200
@@ -122,7 +124,7 @@ def test_a_recording_on_which_two_decoders_die_is_refused(bundle: Path, monkeypa
     from serve.decoders import DecoderDied, _Decoder
 
     async def die(*_: Any) -> None:
-        raise DecoderDied
+        raise DecoderDied(at_work=True)
 
     with serving(bundle, decoders=1) as service:
         with monkeypatch.context() as patch:
@@ -241,7 +243,7 @@ def test_a_bundle_that_does_not_verify_is_not_taken(tmp_path: Path) -> None:
 
 def test_the_token_is_asked_for(bundle: Path) -> None:
     with serving(bundle, token="secret") as service:
-        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "secret"}, {"authorization": "Bearer "}):
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "secret"}, {"authorization": "Bearer"}):
             refused = service.predict(GOOD, headers=headers)
             assert reason(refused) == "unauthorized" and refused.headers["www-authenticate"] == "Bearer"
             assert reason(service.client.get("/v1/model", headers=headers)) == "unauthorized"
@@ -318,3 +320,17 @@ def test_answers_do_not_wait_for_a_batch(bundle: Path) -> None:
 
     asyncio.run(one_by_one())
     assert asked == [1, 1, 1]
+
+
+def test_a_refused_client_reads_why_however_much_it_was_about_to_send(bundle: Path) -> None:
+    with serving(bundle, max_bytes=1_000_000, max_in_flight=1, token="secret") as service, ThreadPoolExecutor(1) as client:
+        token = {"authorization": "Bearer secret"}
+        large = bytes(30_000_000)
+        assert reason(service.predict(large, headers=token)) == "too_many_bytes"
+        assert reason(service.predict(bytes(900_000))) == "unauthorized"
+        with held_up(service) as gate:
+            waiting = client.submit(service.predict, GOOD, headers=token)
+            assert gate.asked.wait(60)
+            assert reason(service.predict(bytes(900_000), headers=token)) == "queue_full"
+            gate.open.set()
+            assert waiting.result().status_code == 200

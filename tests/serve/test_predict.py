@@ -75,9 +75,9 @@ def test_base64_in_json_is_answered_as_a_file_is(service: Serving) -> None:
 def test_quality_flags_are_named(service: Serving) -> None:
     nan = made_clip(1.0, 4000, 3)
     nan[10] = np.nan
-    silent, constant, broken = service.predict(
-        wav(np.zeros(4000), 4000), wav(np.full(4000, 0.25), 4000), wav(nan, 4000, "FLOAT")
-    ).json()["results"]
+    silent, constant, broken = service.predict(wav(np.zeros(4000), 4000), wav(np.full(4000, 0.25), 4000), wav(nan, 4000, "FLOAT")).json()[
+        "results"
+    ]
     assert [silent["flags"], constant["flags"], broken["flags"]] == [["silent"], ["constant"], ["not_finite"]]
     assert {result["status"] for result in (silent, constant, broken)} == {"flagged"}
     assert all(0 <= label["probability"] <= 1 for label in broken["labels"])
