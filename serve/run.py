@@ -1,5 +1,6 @@
 """From settings to a listening service: one worker in this process, or several under a supervisor."""
 
+import logging
 import signal
 import sys
 from types import FrameType
@@ -7,8 +8,8 @@ from types import FrameType
 import uvicorn
 
 from serve.listener import bind, server_options
-from serve.logs import set_up
-from serve.settings import Settings
+from serve.logs import log, set_up
+from serve.settings import Settings, unknown_variables
 
 
 def run(settings: Settings) -> None:
@@ -18,6 +19,8 @@ def run(settings: Settings) -> None:
         StartError: the address is taken, or the bundle cannot be served.
     """
     set_up(settings.log_level)
+    if unknown := unknown_variables():
+        log("unknown_variables", logging.WARNING, names=unknown)
     listener = bind(settings.host, settings.port)
     if settings.workers > 1:
         from serve.workers import run_workers
@@ -30,6 +33,8 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn drains first, and then hands the signal on to whoever waited for it before.
         signal.signal(number, _asked_to_stop)
+    # Until the application hears it: while the bundle is read there is nothing to read again.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     app = create_app(settings, load_model(settings.model, settings.backend, settings.threads, settings.sign_key))
     uvicorn.Server(uvicorn.Config(app, **server_options(settings))).run([listener])
 

@@ -1,5 +1,6 @@
 """Every setting of the service: an option of the command line, or AUSCULT_NAME in the environment."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,6 +78,12 @@ def parse(args: Sequence[str]) -> Settings:
     except ValidationError as error:
         print(f"error: python -m serve: {_sentence(error.errors(include_url=False)[0])}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def unknown_variables() -> list[str]:
+    """Names in the environment that look like settings and are none; other programs may have them, or one is mistyped."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
 
 
 def _with_underscores(arg: str) -> str:

@@ -1,6 +1,7 @@
 """Bundles and a service for the tests of ``serve``."""
 
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from tests.serve.serving import Serving, serving
 
 
 @pytest.fixture(autouse=True)
-def log_as_before() -> Iterator[None]:
-    """The log goes where it went, also after a test that started the service in this process."""
+def process_as_before() -> Iterator[None]:
+    """Signals and the log go where they went, also after a test that started the service in this process."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     for name in ("serve", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True

@@ -84,7 +84,8 @@ def children(pid: int) -> list[int]:
 def test_one_process_answers_swaps_on_hangup_and_drains(bundle: Path, other_bundle: Path, tmp_path: Path) -> None:
     place = tmp_path / "current"
     place.symlink_to(bundle)
-    with running(tmp_path, "--timeout-s", "20", AUSCULT_MODEL=str(place), AUSCULT_TOKEN="secret") as service:
+    with running(tmp_path, "--timeout-s", "20", AUSCULT_MODEL=str(place), AUSCULT_TOKEN="secret", AUSCULT_MAX_FILE="3") as service:
+        assert [line["names"] for line in service.lines("unknown_variables")] == [["AUSCULT_MAX_FILE"]]
         first = service.predict(name="Doe, John *1961.wav").json()
         assert service.client.post("/v1/predict").status_code == 401
         place.unlink()
