@@ -1,1 +1,1 @@
-"""The service: one model file, HTTP, a page. Knows the file's signature and nothing else of this project."""
+"""The service: one bundle, HTTP, metrics. Knows the bundle's files and nothing else of this project."""

@@ -6,6 +6,7 @@ import inspect
 
 from common import cli
 from finetune.search.options import search_parser
+from serve.settings import Settings
 from tests.docs.pages import PACKAGES, ROOT
 
 
@@ -19,6 +20,7 @@ def known_options() -> set[str]:
     """Every option of every command, as ``--name`` or ``--group.name``."""
     options = {"--help", "--print_config", "--folds", "--encoder", "--transductive", "--allow_leaks", "--skip_near_duplicates"}
     options |= {"--seeds", "--search", *(as_option(name) for action in search_parser()._actions for name in action.option_strings)}
+    options |= {f"--{name}" for name in Settings.model_fields}
     for package in PACKAGES:
         pending = list(importlib.import_module(f"{package}.__main__").COMMANDS.values())
         while pending:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from common import cli
+from serve.settings import parse
 from tests.docs.pages import DOCUMENTED, PACKAGES, ROOT
 
 
@@ -23,6 +24,9 @@ def check(words: list[str]) -> None:
         SystemExit: the command or an argument is unknown, missing or of the wrong type (code 2).
     """
     package, *args = words
+    if package == "serve":
+        parse(args)
+        return
     assert package in PACKAGES, f"{package} is no package with commands"
 
     def stop(*_: Any, **__: Any) -> Any:
@@ -77,6 +81,8 @@ def test_a_documented_command_is_understood(words: list[str]) -> None:
         "pretrain folds -c configs/pretrain.yaml --data.manifest x --folds y --out z --model.temprature 1",
         "finetune crossval -c configs/finetune.yaml --data.manifest x --data.folds y --encode z",
         "finetune fit -c configs/finetune.yaml --data.manifest x --data.folds y --model.mode half",
+        "serve --model x --backend tensorflow",
+        "serve --model x --max_second 1 --nonsense 1",
     ],
 )
 def test_a_wrong_command_would_be_noticed(line: str) -> None:

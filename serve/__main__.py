@@ -1,0 +1,29 @@
+"""``python -m serve``: the service."""
+
+import sys
+from collections.abc import Sequence
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        SystemExit: 0 after ``--help`` and after a stop that was asked for, 1 when the bundle cannot be served or the address not be taken,
+            2 when a setting is wrong.
+    """
+    from serve.settings import parse
+
+    settings = parse(sys.argv[1:] if args is None else args)
+    # Late: a wrong setting should not wait for the network's libraries.
+    from serve.errors import StartError
+    from serve.run import run
+
+    try:
+        run(settings)
+    except StartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

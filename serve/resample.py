@@ -1,0 +1,55 @@
+"""Band-limited resampling in numpy, for models that take one rate only: the same filter as inside ``model.pt``.
+
+A sinc in a Kaiser window, evaluated at the phases of the two rates' ratio (Smith, "Digital Audio Resampling"), with the constants that the
+TorchScript file gives torchaudio's ``sinc_interp_kaiser``; so both files of a bundle hear the same waveform.
+"""
+
+from functools import lru_cache
+from math import ceil, gcd
+
+import numpy as np
+
+from serve.errors import Refusal
+
+LOWPASS_FILTER_WIDTH = 64
+ROLLOFF = 0.9475937167399596
+KAISER_BETA = 14.769656459379492
+# The filter of two rates with no common divisor grows with their product: 44101 to 16000 Hz would take 3 GB.
+MAX_KERNEL_NUMBERS = 2**25
+# Frames that are filtered at once: their overlapping copies are what takes memory.
+FRAMES_AT_ONCE = 1024
+
+
+def resample(waveform: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
+    """Resample float32 [B, T] to [B, ceil(T to_hz / from_hz)].
+
+    Raises:
+        Refusal: the two rates have no usable common divisor.
+    """
+    if from_hz == to_hz:
+        return waveform
+    divisor = gcd(from_hz, to_hz)
+    source, target = from_hz // divisor, to_hz // divisor
+    if target * (2 * LOWPASS_FILTER_WIDTH * source // min(source, target) + source) > MAX_KERNEL_NUMBERS:
+        raise Refusal("unsupported_rate", f"{from_hz} Hz has no usable common divisor with the model's {to_hz} Hz.")
+    kernel, width = _kernel(source, target)
+    length = waveform.shape[1]
+    padded = np.pad(waveform, ((0, 0), (width, width + source)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[0], axis=1)[:, ::source]
+    filtered = [
+        frames[:, first : first + FRAMES_AT_ONCE] @ kernel  # [B, frames, source + 2 width] @ [source + 2 width, target]
+        for first in range(0, frames.shape[1], FRAMES_AT_ONCE)
+    ]
+    return np.concatenate(filtered, axis=1).reshape(len(waveform), -1)[:, : -(-length * target // source)]
+
+
+@lru_cache(maxsize=8)
+def _kernel(source: int, target: int) -> tuple[np.ndarray, int]:
+    """Filter float32 [2 width + source, target], one column per phase, and its width on either side."""
+    base = min(source, target) * ROLLOFF
+    width = ceil(LOWPASS_FILTER_WIDTH * source / base)
+    index = np.arange(-width, width + source, dtype=np.float64) / source
+    phase = np.arange(0, -target, -1, dtype=np.float64) / target
+    t = ((index[:, np.newaxis] + phase) * base).clip(-LOWPASS_FILTER_WIDTH, LOWPASS_FILTER_WIDTH)
+    window = np.i0(KAISER_BETA * np.sqrt(1 - (t / LOWPASS_FILTER_WIDTH) ** 2)) / np.i0(KAISER_BETA)
+    return (np.sinc(t) * window * base / source).astype(np.float32), width

@@ -1,0 +1,126 @@
+"""What clients send and receive, with the examples that /openapi.json shows."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NOTE = "Research software: not a diagnosis."
+
+
+class Problem(BaseModel):
+    """Why a request, or one of its recordings, was not answered."""
+
+    code: int = Field(description="HTTP status", examples=[422])
+    reason: str = Field(description="machine-readable; see docs/service.md", examples=["not_audio"])
+    message: str = Field(description="one sentence", examples=["The recording does not begin as WAV, FLAC or OGG does."])
+
+
+class ErrorAnswer(BaseModel):
+    """Answer to a request that was refused as a whole."""
+
+    error: Problem
+    request_id: str = Field(description="the log names the request so", examples=["5f0c8d0e7f6b4b0c9d7a2f3e1c4b5a69"])
+
+
+class LabelAnswer(BaseModel):
+    label: str = Field(examples=["wheeze"])
+    probability: float = Field(description="0 to 1", examples=[0.83])
+    threshold: float = Field(description="from which on the label is decided", examples=[0.41])
+    decided: bool = Field(description="by the thresholds and the model's label rule", examples=[True])
+    undecided: bool = Field(description="whether the probability lies in the label's abstain band", examples=[False])
+
+
+class RecordingAnswer(BaseModel):
+    index: int = Field(description="place in the request, from 0", examples=[0])
+    status: Literal["ok", "flagged", "failed"] = Field(description="flagged: the answer means little; failed: there is none")
+    flags: list[str] = Field(default=[], description="names of the quality flags", examples=[[]])
+    duration_s: float | None = Field(default=None, description="s", examples=[15.0])
+    sample_rate: int | None = Field(default=None, description="of the recording, Hz", examples=[4000])
+    channels: int | None = Field(default=None, description="of the recording; they are averaged", examples=[1])
+    labels: list[LabelAnswer] = Field(default=[], description="in the model's order")
+    decided: str | None = Field(default=None, description="the one label, where the model's exclude each other", examples=[None])
+    error: Problem | None = Field(default=None, description="of a failed recording", examples=[None])
+
+
+class PredictAnswer(BaseModel):
+    """Answers in the order of the recordings."""
+
+    model: str = Field(description="version of the bundle that answered all of them", examples=["3fd2a7b0c1e4"])
+    request_id: str = Field(examples=["5f0c8d0e7f6b4b0c9d7a2f3e1c4b5a69"])
+    results: list[RecordingAnswer]
+    note: str = Field(default=NOTE, examples=[NOTE])
+
+
+class Recording(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    audio: str = Field(description="a WAV, FLAC or OGG file in base64", examples=["UklGRiQAAABXQVZFZm10IBAAAAABAAEA..."])
+    metadata: dict[str, float | str | None] | None = Field(
+        default=None, description="for a model that takes metadata: column -> value; null or absent is missing", examples=[None]
+    )
+
+
+class PredictRequest(BaseModel):
+    """Recordings as JSON."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    recordings: list[Recording]
+
+
+class ModelAnswer(BaseModel):
+    """The bundle that answers."""
+
+    version: str = Field(description="first 12 hex digits of the SHA-256 of model.json", examples=["3fd2a7b0c1e4"])
+    backend: Literal["torch", "onnx"]
+    description: dict[str, Any] = Field(
+        description="content of the bundle's model.json", examples=[{"labels": ["normal", "wheeze", "crackle"]}]
+    )
+    card: str = Field(description="model card, Markdown", examples=["# Model card"])
+    limits: dict[str, float] = Field(description="what the service takes at most", examples=[{"max_seconds": 600}])
+
+
+class SwapAnswer(BaseModel):
+    """Outcome of reading the bundle again."""
+
+    outcome: Literal["swapped", "unchanged"]
+    version: str = Field(examples=["3fd2a7b0c1e4"])
+    previous: str = Field(examples=["90ab12cd34ef"])
+
+
+class Health(BaseModel):
+    status: Literal["ok", "not_ready"]
+
+
+# The body of /v1/predict is read by hand, since its limits must hold before it is in memory.
+PREDICT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "one or many recordings"},
+                        "metadata": {
+                            "type": "string",
+                            "description": "for a model that takes metadata: a JSON list with an object or null per recording",
+                            "example": '[{"age": 61, "sex": "F"}]',
+                        },
+                    },
+                    "required": ["file"],
+                }
+            },
+            "application/json": {
+                # Written out, since what is not a route's own model is not among the document's components.
+                "schema": {
+                    "type": "object",
+                    "properties": {"recordings": {"type": "array", "items": Recording.model_json_schema()}},
+                    "required": ["recordings"],
+                    "additionalProperties": False,
+                },
+                "example": {"recordings": [{"audio": "UklGRiQAAABXQVZFZm10IBAAAAABAAEA..."}]},
+            },
+        },
+    }
+}

@@ -1,0 +1,80 @@
+"""The ONNX backend: the service resamples as ``model.pt`` does, and judges a recording as it was made."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from common.audio.resample import resample as reference
+from serve.engine import load_model
+from serve.errors import Refusal
+from serve.resample import resample
+from tests.serve.made_bundle import RATE, made_clip, made_onnx_bundle
+from tests.serve.serving import serving, wav
+
+RATES = [(44100, 16000), (44100, 4000), (4000, 16000), (8000, 4000), (11025, 4000), (48000, 44100)]
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), RATES)
+@pytest.mark.parametrize("samples", [1, 7, 1001, 30011])
+def test_resampling_is_that_of_the_model_s_file(from_hz: int, to_hz: int, samples: int) -> None:
+    waveform = 0.3 * np.random.default_rng(0).normal(size=(2, samples)).astype(np.float32)
+    expected = reference(torch.from_numpy(waveform), from_hz, to_hz).numpy()
+    found = resample(waveform, from_hz, to_hz)
+    assert found.shape == expected.shape and found.dtype == np.float32
+    # torchaudio rounds the filter's phases to float32, which moves them by up to 1e-7 of 64 zero crossings.
+    assert np.abs(found - expected).max() < 2e-5
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), RATES)
+def test_resampling_is_the_windowed_sum(from_hz: int, to_hz: int) -> None:
+    """y(t) = sum over n of x[n] h(t - n / from_hz), with h a sinc in a Kaiser window of 64 zero crossings; in float64, sample by sample."""
+    waveform = 0.3 * np.random.default_rng(0).normal(size=400).astype(np.float32)
+    cutoff = min(from_hz, to_hz) * 0.9475937167399596
+    found = resample(waveform[np.newaxis], from_hz, to_hz)[0]
+    for number in range(0, len(found), 7):
+        crossings = cutoff * (number / to_hz - np.arange(400) / from_hz)
+        within = np.abs(crossings) <= 64
+        window = np.i0(14.769656459379492 * np.sqrt(np.where(within, 1 - (crossings / 64) ** 2, 0))) / np.i0(14.769656459379492)
+        exact = (waveform * within * np.sinc(crossings) * window).sum() * cutoff / from_hz
+        assert abs(found[number] - exact) < 1e-6
+
+
+def test_rates_without_a_common_divisor_are_refused() -> None:
+    with pytest.raises(Refusal) as refused:
+        resample(np.zeros((1, 10), np.float32), 44101, 16000)
+    assert refused.value.reason == "unsupported_rate"
+
+
+def mean_heard(waveform: np.ndarray) -> np.ndarray:
+    """The tiny model's probabilities by its formula."""
+    return 1 / (1 + np.exp(-np.abs(waveform).mean() * np.array([-8.0, 4.0, 20.0])))
+
+
+def test_other_rates_are_resampled_and_judged_as_they_were_recorded(tmp_path: Path) -> None:
+    engine = load_model(made_onnx_bundle(tmp_path / "bundle"), "onnx", threads=1).engine
+    loud, short = made_clip(1.0, 8000, 3)[:, 0], made_clip(0.099, 8000, 1)[:, 0]
+    broken = made_clip(0.7, 8000, 2)[:, 0]
+    broken[100] = np.nan
+    rows = [loud, short, broken, np.zeros(4000, np.float32)]
+    padded = np.full((len(rows), 9000), 0.5, np.float32)
+    for row, waveform in zip(padded, rows, strict=True):
+        row[: len(waveform)] = waveform
+    lengths = np.array([len(row) for row in rows])
+    probabilities, flags = engine.answer(padded, 8000, lengths, None)
+    assert flags.tolist() == [0, 4, 8, 1]
+    for answer, waveform in zip(probabilities, rows, strict=True):
+        heard = reference(torch.from_numpy(np.nan_to_num(waveform)), 8000, RATE).numpy()
+        assert np.abs(answer - mean_heard(heard)).max() < 1e-6
+    at_its_rate, flags = engine.answer(padded, RATE, lengths, None)
+    assert flags.tolist() == [0, 0, 8, 1] and np.abs(at_its_rate[0] - mean_heard(loud)).max() < 1e-6
+
+
+def test_the_service_answers_with_it(tmp_path: Path) -> None:
+    loud = made_clip(1.0, 16000, 3)
+    with serving(made_onnx_bundle(tmp_path / "bundle"), backend="onnx") as service:
+        (result,) = service.predict(wav(loud, 16000, "FLOAT")).json()["results"]
+        assert service.client.get("/v1/model").json()["backend"] == "onnx"
+    heard = reference(torch.from_numpy(loud[:, 0]), 16000, RATE).numpy()
+    assert np.allclose([label["probability"] for label in result["labels"]], mean_heard(heard), atol=1e-6)
