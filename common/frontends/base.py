@@ -143,9 +143,10 @@ class LogCompression(nn.Module):
             return torch.log(power + self.eps)
         # -140 dB: far below the quantisation noise of any recording, so only digital silence is held by it.
         reference = power.mean(dim=(-2, -1), keepdim=True).clamp(min=1e-14)
-        # log(power / reference + eps) but for the constant log(eps), which the standardisation takes out. So silence is exactly 0 and stays
-        # it: of any other constant the standardisation would blow up the rounding of the mean, which no two machines have in common.
-        return standardise(torch.log(power / (self.eps * reference) + 1))
+        # log(power / reference + eps) but for the constant log(reference), which the standardisation takes out.
+        spectrogram = standardise(torch.log(power + self.eps * reference))
+        # Of silence it leaves the rounding of a mean, which no two machines have in common: 0 in its place.
+        return spectrogram * (power.amax(dim=(-2, -1), keepdim=True) > 0)
 
     def extra_repr(self) -> str:
         return f"normalise={self.normalise}, floor {10 * math.log10(self.eps):g} dB"
