@@ -1,0 +1,55 @@
+"""What only a fresh process can tell: the time from its start to the first answer, and the most memory that it ever held."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
+
+# As a service would begin: the imports that it needs and no others. arguments: file of the model, recording at the model's rate.
+TORCHSCRIPT = """
+import resource, sys
+import soundfile, torch
+torch.set_num_threads(int(sys.argv[3]))
+model = torch.jit.load(sys.argv[1])
+waveform, rate = soundfile.read(sys.argv[2], dtype="float32")
+with torch.inference_mode():
+    answer = model(torch.from_numpy(waveform)[None], rate)[0]
+"""
+ONNX = """
+import resource, sys
+import numpy, onnxruntime, soundfile
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = int(sys.argv[3])
+model = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+waveform, rate = soundfile.read(sys.argv[2], dtype="float32")
+answer = model.run(["probabilities"], {"waveform": waveform[None], "lengths": numpy.array([len(waveform)])})[0]
+"""
+# Linux counts in KiB.
+SAY = "print('{\"peak_mb\": %f}' % (1.024e-3 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
+
+
+def cold_start(script: str, model: Path, recording: Path, threads: int, repeats: int = 5) -> dict[str, Any]:
+    """Median seconds from starting a Python process to its answer for one recording, and its peak memory, MB.
+
+    Args:
+        script: `TORCHSCRIPT` or `ONNX`.
+        model: file that it loads.
+        recording: mono WAV at the model's rate.
+        threads: of the runtime.
+        repeats: processes; files are in the system's cache after the first, which counts too.
+    """
+    taken = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        command = [sys.executable, "-c", script + SAY, str(model), str(recording), str(threads)]
+        ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"})
+        taken.append(time.perf_counter() - begun)
+        if ended.returncode:
+            raise UserError(f"{model} did not answer in a process of its own: {ended.stderr.strip().splitlines()[-1]}")
+    return {"seconds": round(statistics.median(taken), 2), "slowest_s": round(max(taken), 2), **json.loads(ended.stdout)}
