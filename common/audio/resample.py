@@ -30,13 +30,12 @@ def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
         return waveform
     if from_hz <= 0 or kernel_numbers(from_hz, to_hz) > MAX_KERNEL_NUMBERS:
         raise UserError(f"Cannot resample from {from_hz} to {to_hz} Hz: no usable common divisor; convert the file to a common rate first.")
-    return _resampler(from_hz, to_hz, waveform.device)(waveform)
+    return _resampler_on(from_hz, to_hz, waveform.device)(waveform)
 
 
-@lru_cache(maxsize=8)
-def _resampler(from_hz: int, to_hz: int, device: torch.device) -> torchaudio.transforms.Resample:
-    """Holds the filter, which takes as long to compute as ten seconds of audio to filter."""
-    resampler = torchaudio.transforms.Resample(
+def resampler(from_hz: int, to_hz: int) -> torchaudio.transforms.Resample:
+    """Resamples as `resample`, and holds the filter, which takes as long to compute as ten seconds of audio to filter."""
+    return torchaudio.transforms.Resample(
         from_hz,
         to_hz,
         lowpass_filter_width=LOWPASS_FILTER_WIDTH,
@@ -44,7 +43,11 @@ def _resampler(from_hz: int, to_hz: int, device: torch.device) -> torchaudio.tra
         resampling_method="sinc_interp_kaiser",
         beta=KAISER_BETA,
     )
-    return resampler.to(device)
+
+
+@lru_cache(maxsize=8)
+def _resampler_on(from_hz: int, to_hz: int, device: torch.device) -> torchaudio.transforms.Resample:
+    return resampler(from_hz, to_hz).to(device)
 
 
 def kernel_numbers(from_hz: int, to_hz: int) -> int:

@@ -12,8 +12,12 @@ import torchaudio
 from torch import Tensor, nn
 
 from common.audio.quality import quality_flags
-from common.audio.resample import KAISER_BETA, LOWPASS_FILTER_WIDTH, MAX_KERNEL_NUMBERS, ROLLOFF
+from common.audio.resample import KAISER_BETA, LOWPASS_FILTER_WIDTH, MAX_KERNEL_NUMBERS, ROLLOFF, resampler
 from common.windows import covering_windows, fill_index, pool_windows
+
+# Hz, of the recorders and datasets in the field. A rate's filter takes as long to compute as ten seconds of audio to filter, so the file
+# holds these ready; others are computed at each call.
+COMMON_RATES = (8000, 10000, 11025, 16000, 22050, 32000, 44100, 48000)
 
 
 class ExportedModel(nn.Module):
@@ -37,6 +41,7 @@ class ExportedModel(nn.Module):
     labels: list[str]
     thresholds: list[float]
     metadata_columns: list[str]
+    ready_rates: list[int]
     # A constant, so that only the call that the networks understand is compiled.
     takes_metadata: Final[bool]
 
@@ -71,6 +76,8 @@ class ExportedModel(nn.Module):
         self.rolloff = ROLLOFF
         self.beta = KAISER_BETA
         self.max_kernel_numbers = MAX_KERNEL_NUMBERS
+        self.ready_rates = [rate for rate in COMMON_RATES if rate != sample_rate]
+        self.resamplers = nn.ModuleList(resampler(rate, sample_rate) for rate in self.ready_rates)
 
     def forward(
         self, waveform: Tensor, sample_rate: int, lengths: Tensor | None = None, metadata: Tensor | None = None
@@ -120,6 +127,9 @@ class ExportedModel(nn.Module):
     def resample(self, waveform: Tensor, sample_rate: int) -> Tensor:
         if sample_rate == self.sample_rate:
             return waveform
+        for number, ready in enumerate(self.resamplers):
+            if sample_rate == self.ready_rates[number]:
+                return ready(waveform)
         if sample_rate <= 0:
             raise ValueError(f"sample_rate is {sample_rate}, expected a positive number of Hz")
         divisor = math.gcd(sample_rate, self.sample_rate)
