@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-FOLDER = Path(__file__).resolve().parents[2] / "docker" / "service"
+from tests.docs.pages import ROOT, tables
+
+FOLDER = ROOT / "docker" / "service"
 
 
 def promtool(*args: object) -> str:
@@ -39,6 +41,12 @@ def test_each_alert_is_tested_both_ways() -> None:
     fired = {case["alertname"] for case in cases if case.get("exp_alerts")}
     quiet = {case["alertname"] for case in cases if not case.get("exp_alerts")}
     assert fired == quiet == alert_names()
+
+
+def test_the_table_of_alerts_is_that_of_the_rules() -> None:
+    (group,) = yaml.safe_load((FOLDER / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    (table,) = tables(ROOT / "docs" / "operation.md", "Alerts")
+    assert [row[:2] for row in table] == [[f"`{rule['alert']}`", rule["labels"]["severity"]] for rule in group["rules"]]
 
 
 def test_a_wrong_threshold_would_be_found(tmp_path: Path) -> None:
