@@ -13,7 +13,7 @@ help:
 	@echo "make demo   the whole way on made recordings; DATA=<folder> runs it on your own take-home folder, OUT=<folder> elsewhere"
 	@echo "make test   the whole test suite"
 	@echo "make lint   ruff and the type checker"
-	@echo "make lock   resolve requirements.lock again from setup.cfg"
+	@echo "make lock   resolve requirements.lock again from setup.cfg, and the locks of the service's image"
 
 env: $(VENV)/.ready
 
@@ -51,6 +51,10 @@ format: env
 lock: env
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --extra dev --extra benchmark \
 	  --custom-compile-command "make lock" --output-file requirements.lock setup.cfg
+	for name in onnx torch; do \
+	  $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --custom-compile-command "make lock" --output-file docker/service/$$name.lock docker/service/$$name.in || exit 1; \
+	done
 
 clean:
 	rm -rf build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -34,7 +34,7 @@ def create_app(settings: Settings, model: Model, swapped: Callable[[], Awaitable
         model: loaded from ``settings.model``.
         swapped: called when a client had the bundle read again and this worker took it, so that others follow.
     """
-    metrics = Metrics()
+    metrics = Metrics(settings.drift_window)
     token = settings.token.get_secret_value() if settings.token else None
     current = CurrentModel(model, settings.model, settings.threads, settings.sign_key, metrics)
     predictor = Predictor(settings, current, metrics)

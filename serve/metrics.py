@@ -1,27 +1,35 @@
 """What operators see: Prometheus metrics of one worker, or of all workers where several share the port."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from serve.bundle import Bundle
+from serve.drift import Drift
+from serve.errors import REASONS
 
 # Where it is set, as the supervisor of several workers does before they start, every process writes its numbers there.
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CLIP_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+SWAPS = ("swapped", "unchanged", "refused")
 BATCH = (1, 2, 4, 8, 16, 32, 64)
 # The 20 bins in which a bundle keeps the probabilities of its training ("reference"), so that drift can be read from the two.
 SCORES = tuple(round(0.05 * edge, 2) for edge in range(1, 21))
 
 
 class Metrics:
-    """Every metric, under one registry of its own."""
+    """Every metric, under one registry of its own.
 
-    def __init__(self) -> None:
+    Args:
+        drift_window: recordings over which a worker looks for drift.
+    """
+
+    def __init__(self, drift_window: int = 1000) -> None:
         self._registry = CollectorRegistry()
         if SHARED not in os.environ:
             ProcessCollector(registry=self._registry)
@@ -41,6 +49,12 @@ class Metrics:
         self.decoder_restarts = self._counter("decoder_restarts", "Decoding processes that ended and were replaced.")
         self.model_swaps = self._counter("model_swaps", "Bundles read again, by outcome: swapped, unchanged, refused.", "outcome")
         self._model = self._gauge("model_info", "Workers that answer with this version.", "version", "backend")
+        self.drift = Drift(drift_window, self._registry)
+        # Prometheus sees a counter grow from 0 to 1 only if it has seen the 0.
+        for reason in REASONS:
+            self.errors.labels(reason)
+        for outcome in SWAPS:
+            self.model_swaps.labels(outcome)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"auscult_{name}", meaning, labels, registry=self._registry)
@@ -54,6 +68,7 @@ class Metrics:
 
     def model_loaded(self, bundle: Bundle, backend: str) -> None:
         self._model.labels(bundle.version, backend).set(1)
+        self.drift.follow(bundle)
         for label in bundle.labels:
             # A label whose score nobody asked for yet is a row of zeros, not absent.
             self.score.labels(label)
@@ -68,4 +83,17 @@ class Metrics:
         if SHARED in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry, path=str(Path(os.environ[SHARED])))
-        return generate_latest(registry)
+        collected = list(registry.collect())
+        whole = CollectorRegistry()
+        whole.register(_Collected([*collected, *self.drift.families(collected)]))
+        return generate_latest(whole)
+
+
+class _Collected(Collector):
+    """Metrics that were collected already."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._metrics

@@ -68,7 +68,7 @@ class Predictor:
         if len(answers) == 1 and isinstance(answers[0], Refusal):
             self._metrics.recordings.labels("failed").inc()
             raise answers[0]
-        return model, [self._counted(index, answer) for index, answer in enumerate(answers)]
+        return model, [self._counted(model, index, answer) for index, answer in enumerate(answers)]
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
@@ -121,7 +121,7 @@ class Predictor:
             yield decoded
         self._metrics.decoded_bytes.set(self._budget.held)
 
-    def _counted(self, index: int, answer: RecordingAnswer | Refusal) -> RecordingAnswer:
+    def _counted(self, model: Model, index: int, answer: RecordingAnswer | Refusal) -> RecordingAnswer:
         if isinstance(answer, Refusal):
             self._metrics.errors.labels(answer.reason).inc()
             answer = RecordingAnswer(index=index, status="failed", error=problem(answer))
@@ -132,6 +132,9 @@ class Predictor:
             self._metrics.flags.labels(flag).inc()
         for label in answer.labels:
             self._metrics.score.labels(label.label).observe(label.probability)
+        if answer.labels:
+            probabilities = {label.label: label.probability for label in answer.labels}
+            self._metrics.drift.observe(model.bundle.version, probabilities, answer.flags)
         return answer
 
 

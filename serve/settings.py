@@ -55,6 +55,9 @@ class Settings(BaseSettings):
         30.0, gt=0, description="time limit of a request from its first byte to its answer, s; beyond it 503 timed_out"
     )
     decode_timeout_s: float = Field(10.0, gt=0, description="time limit of decoding one recording, s; its process is then replaced")
+    drift_window: int = Field(
+        1000, ge=200, description="recordings of a worker, the last ones, whose scores and flags are compared with the bundle's reference"
+    )
     drain_s: float = Field(20.0, ge=0, description="how long a stop waits for requests in flight, s")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level of the log's lines")
 

@@ -83,6 +83,14 @@ def made_bundle(folder: Path, seed: int = 0, **description: Any) -> Path:
     return folder
 
 
+def reference(counts: dict[str, list[int]], flags: dict[str, float] | None) -> dict[str, Any]:
+    """The key of model.json with which drift is measured: counts in 20 bins by label, and shares of the flags that are not 0."""
+    shares = None if flags is None else {**dict.fromkeys(FLAG_NAMES.values(), 0.0), **flags}
+    clips = sum(next(iter(counts.values())))
+    edges = (np.arange(21) / 20).tolist()
+    return {"edges": edges, "probabilities": counts, "clips": clips, "flags": shares, "flagged_clips": None if flags is None else clips}
+
+
 def golden_clips(folder: Path, module: torch.jit.ScriptModule) -> list[dict[str, Any]]:
     clips = []
     for number, (name, (seconds, rate)) in enumerate(GOLDEN.items()):
@@ -106,7 +114,7 @@ def write_description(folder: Path, description: dict[str, Any]) -> None:
     (folder / "model.json").write_text(json.dumps({**description, "files": files}, indent=2), encoding="utf-8")
 
 
-def made_onnx_bundle(folder: Path, slope: float = 20.0) -> Path:
+def made_onnx_bundle(folder: Path, slope: float = 20.0, **description: Any) -> Path:
     """A bundle with a ``model.onnx`` that hears the mean of the absolute samples, and flags silence, what is short, and what is not finite.
 
     It opens without torch, which takes seconds.
@@ -114,6 +122,7 @@ def made_onnx_bundle(folder: Path, slope: float = 20.0) -> Path:
     Args:
         folder: to make.
         slope: of the last label's probability over that mean; the other labels' are -8 and 4.
+        description: as in `made_bundle`.
     """
     onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
     pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
@@ -157,7 +166,7 @@ def made_onnx_bundle(folder: Path, slope: float = 20.0) -> Path:
         flags = Add (ab, c)
     }
     """
-    made_bundle(folder, golden=None, onnx={"file": "model.onnx", "sample_rate": RATE})
+    made_bundle(folder, golden=None, onnx={"file": "model.onnx", "sample_rate": RATE}, **description)
     onnx.save(onnx.parser.parse_model(graph.replace("SLOPE", str(slope))), folder / "model.onnx")
     write_description(folder, json.loads((folder / "model.json").read_text(encoding="utf-8")))
     return folder
