@@ -10,11 +10,13 @@ from serve.page.one import one_recording
 from serve.page.options import services_of
 from serve.page.words import NOT_A_DIAGNOSIS, plain
 
-QUICK, FLEXIBLE = "Quick", "Flexible"
+QUICK, FLEXIBLE = "Quick: the first model, as it was set up", "Flexible: choose models, and how they are asked"
 ONE, MANY = "One recording", "Many recordings"
-# The notice stays in sight while the page is scrolled.
+# The notice stays in sight while the page is scrolled, and nothing shows above it.
 STYLE = """<style>
-div:has(> .st-key-notice), .st-key-notice { position: sticky; top: 3.75rem; z-index: 90; background: white; }
+div:has(> .st-key-notice) { position: sticky; top: 0; z-index: 90; }
+.st-key-notice { background: white; padding: 3.25rem 0 0.5rem; }
+[data-testid="stMainBlockContainer"] { padding-top: 0; }
 </style>"""
 
 
@@ -29,9 +31,7 @@ def main() -> None:
     except StartError as error:
         st.error(plain(str(error)))
         return
-    mode = st.sidebar.radio(
-        "Mode", [QUICK, FLEXIBLE], captions=["One model, as it was set up", "Choose models and how they are asked"], key="mode"
-    )
+    mode = st.sidebar.radio("Mode", [QUICK, FLEXIBLE], key="mode")
     models = _answering(services[:1] if mode == QUICK else services)
     overlap = 0.5
     if mode == FLEXIBLE and models:

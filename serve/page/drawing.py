@@ -52,7 +52,7 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
-def overview(recording: Recording, facts: ModelFacts, track: Track) -> Picture:
+def overview(recording: Recording, facts: ModelFacts, result: RecordingAnswer, track: Track) -> Picture:
     """Waveform, spectrogram with the labels over it, and each label's probability over time, on one axis of time."""
     with ONE_AT_A_TIME, matplotlib.rc_context(STYLE):
         heights = [0.9, 2.2, *[0.75] * len(track.labels)]
@@ -61,8 +61,8 @@ def overview(recording: Recording, facts: ModelFacts, track: Track) -> Picture:
         _waveform(waveform, recording)
         _spectrogram(image, recording, facts)
         _labels_over(image, track, recording.duration_s)
-        for column, axes in enumerate(rows):
-            _probability(axes, track, column, recording.duration_s)
+        for column, (axes, answer) in enumerate(zip(rows, result.labels, strict=True)):
+            _probability(axes, track, column, answer.threshold, recording.duration_s)
         rows[-1].set_xlabel("Time (s)")
         rows[-1].set_xlim(0, recording.duration_s)
         top = min(facts.band_hz, recording.sample_rate / 2)
@@ -153,14 +153,17 @@ def _labels_over(axes: Axes, track: Track, duration_s: float) -> None:
         middle = top - (column + 0.6) * height
         for begin, end in spans(track, column, duration_s):
             axes.barh(middle, end - begin, left=begin, height=0.75 * height, color="white", alpha=0.85, edgecolor=INK, linewidth=0.8)
-            axes.text(begin + 0.004 * duration_s, middle, label, va="center", fontsize=8, color=INK, clip_on=True)
+            near_end = begin > 0.9 * duration_s
+            name = axes.text(end if near_end else begin, middle, f" {label} ", va="center", ha="right" if near_end else "left", fontsize=8)
+            name.set(color=INK, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.3})
 
 
-def _probability(axes: Axes, track: Track, column: int, duration_s: float) -> None:
+def _probability(axes: Axes, track: Track, column: int, threshold: float, duration_s: float) -> None:
     edges = cells(track, duration_s)
+    axes.axhline(threshold, color=INK, linewidth=1.2, linestyle="--")
     axes.stairs(track.probabilities[:, column], edges, color=BLUE, linewidth=1.6, baseline=None)
     for begin, end in spans(track, column, duration_s):
-        axes.axvspan(begin, end, facecolor=PALE, alpha=0.5, hatch="..", edgecolor=BLUE, linewidth=0)
+        axes.axvspan(begin, end, facecolor=PALE, alpha=0.5, hatch="..", edgecolor=BLUE, linewidth=0, zorder=0)
     axes.set(ylim=(-0.04, 1.04), yticks=(0, 1))
     axes.set_ylabel(track.labels[column], rotation=0, ha="right", va="center")
 

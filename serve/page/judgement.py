@@ -73,5 +73,5 @@ def judge(
         result=result,
         track=over_time,
         bars=probabilities(result, facts),
-        overview=overview(recording, facts, over_time),
+        overview=overview(recording, facts, result, over_time),
     )

@@ -98,7 +98,7 @@ def _show_answer(judgement: Judgement, several: bool) -> None:
     st.markdown(f"**{plain(verdict(judgement.result))}**")
     st.subheader("Probabilities", anchor=False)
     st.image(judgement.bars.png, alt=judgement.bars.alt, width="stretch")
-    st.caption("Bar: probability. Dashed line: threshold. Hatched: abstain band, in which the model does not decide.")
+    st.markdown("Bar: probability. Dashed line: threshold. Hatched: abstain band, in which the model does not decide.")
     _table(label_rows(judgement.result, judgement.facts), "Probability of each label against its threshold")
     st.subheader("Over time", anchor=False)
     track = judgement.track
@@ -108,7 +108,9 @@ def _show_answer(judgement: Judgement, several: bool) -> None:
         + ", each answered as a recording of its own and drawn at its middle. They are not events with exact borders."
     )
     st.image(judgement.overview.png, alt=judgement.overview.alt, width="stretch")
-    st.caption("White bars over the spectrogram, and dotted stretches below: windows for which the label was decided.")
+    st.markdown(
+        "White bars over the spectrogram, and dotted stretches below: windows for which the label was decided. Dashed lines: thresholds."
+    )
     with st.expander(f"The same numbers as a table, {plain(judgement.service)}"):
         _table(track_rows(track), "Probabilities of each window")
 
