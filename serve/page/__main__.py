@@ -37,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
 def streamlit_options(given: argparse.Namespace) -> list[str]:
     """Streamlit's own options: nothing goes out of the house, and a visitor sees no traceback."""
     options = {
+        # Streamlit guesses it from where it is installed.
+        "global.developmentMode": "false",
         "server.address": given.host,
         "server.port": given.port,
         "server.baseUrlPath": given.base_path,
