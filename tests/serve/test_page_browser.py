@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from serve.listener import bind
 from serve.page.app import FLEXIBLE, MANY
@@ -58,24 +58,31 @@ def answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture
-def page(url: str) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(WAIT_MS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(url: str, browser: Browser) -> Iterator[Page]:
+    """A visitor who has just arrived."""
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        context.set_default_timeout(WAIT_MS)
         expect.set_options(timeout=WAIT_MS)
+        page = context.new_page()
         elsewhere: list[str] = []
         page.on("request", lambda request: None if request.url.startswith((url, "data:", "blob:")) else elsewhere.append(request.url))
         page.goto(url)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         yield page
-        browser.close()
         assert not elsewhere, "the page asks for something outside of its own server"
 
 
-def give(page: Page, *files: tuple[str, bytes]) -> None:
-    page.locator('input[type="file"]').first.set_input_files(
+def give(page: Page, *files: tuple[str, bytes], control: str = "Recording (WAV, FLAC or OGG)") -> None:
+    page.get_by_role("region", name=control).locator("input").set_input_files(
         [{"name": name, "mimeType": "audio/wav", "buffer": content} for name, content in files]
     )
 
@@ -116,7 +123,7 @@ def test_the_report_opens_without_anything_else(page: Page, tmp_path: Path) -> N
     opened.on("request", lambda request: asked.append(request.url))
     opened.goto((tmp_path / "report.html").as_uri())
     assert opened.evaluate("() => [...document.images].map(i => i.complete && i.naturalWidth > 500)") == [True, True]
-    assert {address.partition(":")[0] for address in asked} == {"file", "data"}
+    assert asked == [(tmp_path / "report.html").as_uri()]
 
 
 def test_a_bad_file_is_said_and_the_next_one_answered(page: Page) -> None:
@@ -134,7 +141,7 @@ def test_a_bad_file_is_said_and_the_next_one_answered(page: Page) -> None:
 def test_many_recordings_become_a_table_and_csv(page: Page) -> None:
     choose(page, MANY)
     files = [(f"{number}.wav", wav(made_clip(0.5, 4000, number), 4000)) for number in range(40)]
-    give(page, *files, ("broken.wav", b"RIFFnothing"))
+    give(page, *files, ("broken.wav", b"RIFFnothing"), control="Recordings (WAV, FLAC or OGG)")
     page.get_by_role("button", name="Ask the model").click()
     expect(page.get_by_text("41 recordings: 40 answered, 0 answered but flagged, 1 without an answer.")).to_be_visible()
     table = page.get_by_role("table", name="Answers, one row per recording")
@@ -155,6 +162,8 @@ def test_another_model_is_picked(page: Page) -> None:
     expect(page.get_by_role("table", name="Task, labels and features of each model").get_by_role("row")).to_have_count(3)
     page.get_by_role("combobox", name="Models").click()
     page.get_by_role("option", name=re.compile("^other: MultiLabel")).click()
+    # The open list hides the rest of the page from screen readers.
+    page.keyboard.press("Escape")
     expect(page.get_by_role("heading", name="Answer of other")).to_be_visible()
     expect(page.get_by_role("heading", name="Answer of lungs")).to_be_visible()
     expect(page.get_by_role("table", name="Each label by each model").get_by_role("row")).to_have_count(4)
