@@ -53,8 +53,7 @@ def streamlit_options(given: argparse.Namespace) -> list[str]:
         "theme.base": "light",
         "theme.primaryColor": "#0b5c94",
     }
-    sizes = [f"--theme.headingFontSizes={size}" for size in ("2rem", "1.5rem", "1.2rem")]
-    return [*(f"--{name}={value}" for name, value in options.items()), *sizes]
+    return [f"--{name}={value}" for name, value in options.items()]
 
 
 def main(args: Sequence[str] | None = None) -> None:

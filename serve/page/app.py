@@ -17,6 +17,9 @@ STYLE = """<style>
 div:has(> .st-key-notice) { position: sticky; top: 0; z-index: 90; }
 .st-key-notice { background: white; padding: 3.25rem 0 0.5rem; }
 [data-testid="stMainBlockContainer"] { padding-top: 0; }
+[data-testid="stMain"] h1 { font-size: 2.1rem; }
+[data-testid="stMain"] h2 { font-size: 1.6rem; }
+[data-testid="stMain"] h3 { font-size: 1.25rem; }
 </style>"""
 
 
@@ -77,7 +80,7 @@ def _chosen(models: list[tuple[Service, ModelFacts]]) -> tuple[list[tuple[Servic
         overlap = st.select_slider(
             "Overlap of windows over time", [0.0, 0.5, 0.75], 0.5, format_func=lambda share: f"{share:.0%}", key="overlap"
         )
-    st.subheader("Models at hand", anchor=False)
+    st.header("Models at hand", anchor=False)
     st.table(
         [
             {"Model": plain(name), "Task": plain(facts.task), "Labels": plain(", ".join(facts.labels)), "Hears": plain(facts.features)}

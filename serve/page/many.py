@@ -20,11 +20,13 @@ def many_recordings(models: Sequence[tuple[Service, ModelFacts]]) -> None:
     if facts.metadata:
         st.info("The model is asked without metadata: nothing is known of the patients.")
     files = st.file_uploader("Recordings (WAV, FLAC or OGG)", TYPES, accept_multiple_files=True, key="files")
+    # Answers to other files, or of another model, must not stand below these.
+    key = (service.name, *(file.file_id for file in files))
     if st.button("Ask the model", disabled=not files, key="ask"):
-        st.session_state["batch"] = _asked(service, facts, [(file.name, file.getvalue()) for file in files])
-    rows: list[Row] | None = st.session_state.get("batch")
-    if rows:
-        _show(rows)
+        st.session_state["batch"] = (key, _asked(service, facts, [(file.name, file.getvalue()) for file in files]))
+    kept: tuple[object, list[Row]] | None = st.session_state.get("batch")
+    if kept is not None and kept[0] == key and kept[1]:
+        _show(kept[1])
 
 
 def _asked(service: Service, facts: ModelFacts, files: Sequence[tuple[str, bytes]]) -> list[Row]:

@@ -11,7 +11,7 @@ def ask_metadata(service: str, facts: ModelFacts) -> Metadata | None:
     """A control for each column that the model takes; None where it takes none, or where nothing was given."""
     if not facts.metadata:
         return None
-    st.subheader(f"About the patient, for {plain(service)}", anchor=False)
+    st.header(f"About the patient, for {plain(service)}", anchor=False)
     given: dict[str, float | str | None] = {}
     for column in facts.metadata["columns"]:
         label, key = f"{plain(column)} (may stay empty)", f"metadata {service} {column}"

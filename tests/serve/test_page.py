@@ -188,6 +188,8 @@ def test_many_recordings_are_answered_in_their_order(page: AppTest, one: Serving
     (alone,) = one.predict(contents[5]).json()["results"]
     assert float(rows[5]["prob_wheeze"]) == pytest.approx(alone["labels"][1]["probability"], abs=1e-5)
     assert "7 recordings: 6 answered, 0 answered but flagged, 1 without an answer." in shown(page)
+    page.file_uploader(key="files").set_value([("new.wav", contents[0], "audio/wav")]).run()
+    assert not page.table
 
 
 def test_csv_has_the_columns_of_all_rows() -> None:

@@ -95,6 +95,11 @@ def choose(page: Page, option: str) -> None:
     expect(radio).to_be_checked()
 
 
+def headings_are_in_order(page: Page) -> bool:
+    levels = [int(heading.evaluate("e => e.tagName")[1]) for heading in page.get_by_role("heading").all()]
+    return levels[0] == 1 and all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
 def test_a_recording_is_uploaded_answered_and_kept(page: Page) -> None:
     give(page, ("clip.wav", wav(made_clip(12.0, 4000, 3), 4000)))
     expect(page.get_by_role("table", name="Probability of each label against its threshold")).to_be_visible()
@@ -104,8 +109,7 @@ def test_a_recording_is_uploaded_answered_and_kept(page: Page) -> None:
         page.get_by_role("button", name="Download the report (HTML)").click()
     html = Path(kept.value.path()).read_text(encoding="utf-8")
     assert kept.value.suggested_filename == "auscult-report.html" and "clip.wav" in html and "not a diagnosis" in html
-    levels = [int(heading.evaluate("e => e.tagName")[1]) for heading in page.get_by_role("heading").all()]
-    assert levels[0] == 1 and all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert headings_are_in_order(page)
     # At the very end of the page the notice is still in sight.
     page.get_by_role("button", name="Download the report (HTML)").scroll_into_view_if_needed()
     page.mouse.move(700, 600)
@@ -169,6 +173,7 @@ def test_another_model_is_picked(page: Page) -> None:
     expect(page.get_by_role("table", name="Each label by each model").get_by_role("row")).to_have_count(4)
     tables = page.get_by_role("table", name="Probability of each label against its threshold")
     assert tables.first.inner_text() == before != tables.last.inner_text()
+    assert headings_are_in_order(page)
 
 
 def test_a_recording_is_made_with_the_microphone(page: Page) -> None:
