@@ -17,6 +17,7 @@ ALLOWED = {
 }
 # What the service's image holds; beside it torch or onnxruntime, each imported by one file.
 NEEDED_BY_SERVE = {"numpy", "soundfile", "fastapi", "starlette", "uvicorn", "prometheus_client", "pydantic", "pydantic_settings"}
+NEEDED_BY_PAGE = {"streamlit", "httpx", "jinja2", "matplotlib", "numpy", "soundfile", "pydantic"}
 
 
 def imported_packages(file: Path) -> set[str]:
@@ -85,10 +86,29 @@ def test_a_circle_would_be_found(tmp_path: Path) -> None:
 
 
 def test_serve_needs_nothing_but_what_its_image_holds() -> None:
-    for file in (ROOT / "serve").rglob("*.py"):
+    for file in (ROOT / "serve").glob("*.py"):
         own = {"torch_engine.py": {"torch"}, "onnx_engine.py": {"onnxruntime"}}.get(file.name, set())
         foreign = imported_packages(file) - sys.stdlib_module_names - {"serve"} - NEEDED_BY_SERVE - own
         assert not foreign, f"{file.relative_to(ROOT)} imports {sorted(foreign)}"
+
+
+def test_the_page_needs_nothing_but_what_its_image_holds() -> None:
+    modules = our_modules()
+    # What of the service the page's files import, directly or through others.
+    needed, pending = set[str](), [name for name in modules if name.startswith("serve.page")]
+    while pending:
+        needed.add(name := pending.pop())
+        pending += imported_modules(modules[name], modules) - needed
+    assert "serve.schemas" in needed and "serve.app" not in needed
+    for name in needed:
+        foreign = imported_packages(modules[name]) - sys.stdlib_module_names - {"serve"} - NEEDED_BY_PAGE
+        assert not foreign, f"{name} imports {sorted(foreign)}"
+
+
+def test_the_service_does_not_import_the_page() -> None:
+    modules = our_modules()
+    for file in (ROOT / "serve").glob("*.py"):
+        assert not [name for name in imported_modules(file, modules) if name.startswith("serve.page")], file.name
 
 
 def test_there_is_no_utils_module() -> None:

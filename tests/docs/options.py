@@ -6,6 +6,7 @@ import inspect
 
 from common import cli
 from finetune.search.options import search_parser
+from serve.page.__main__ import parser
 from serve.settings import Settings
 from tests.docs.pages import PACKAGES, ROOT
 
@@ -21,6 +22,7 @@ def known_options() -> set[str]:
     options = {"--help", "--print_config", "--folds", "--encoder", "--transductive", "--allow_leaks", "--skip_near_duplicates"}
     options |= {"--seeds", "--search", *(as_option(name) for action in search_parser()._actions for name in action.option_strings)}
     options |= {f"--{name}" for name in Settings.model_fields}
+    options |= {as_option(name) for action in parser()._actions for name in action.option_strings}
     for package in PACKAGES:
         pending = list(importlib.import_module(f"{package}.__main__").COMMANDS.values())
         while pending:

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from common import cli
+from serve.page.__main__ import parser
+from serve.page.options import parse_services
 from serve.settings import parse
 from tests.docs.pages import DOCUMENTED, PACKAGES, ROOT
 
@@ -26,6 +28,9 @@ def check(words: list[str]) -> None:
     package, *args = words
     if package == "serve":
         parse(args)
+        return
+    if package == "serve.page":
+        parse_services(parser().parse_args(args).service)
         return
     assert package in PACKAGES, f"{package} is no package with commands"
 
