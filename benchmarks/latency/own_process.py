@@ -13,7 +13,7 @@ from common.errors import UserError
 
 # As a service would begin: the imports that it needs and no others. arguments: file of the model, recording at the model's rate.
 TORCHSCRIPT = """
-import resource, sys
+import sys
 import soundfile, torch
 torch.set_num_threads(int(sys.argv[3]))
 model = torch.jit.load(sys.argv[1])
@@ -22,7 +22,7 @@ with torch.inference_mode():
     answer = model(torch.from_numpy(waveform)[None], rate)[0]
 """
 ONNX = """
-import resource, sys
+import sys
 import numpy, onnxruntime, soundfile
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = int(sys.argv[3])
@@ -30,8 +30,11 @@ model = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecut
 waveform, rate = soundfile.read(sys.argv[2], dtype="float32")
 answer = model.run(["probabilities"], {"waveform": waveform[None], "lengths": numpy.array([len(waveform)])})[0]
 """
-# Linux counts in KiB.
-SAY = "print('{\"peak_mb\": %f}' % (1.024e-3 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
+# Not getrusage, whose peak a process takes over from the one that started it. In kB, Linux only.
+SAY = """
+peak_kb = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print('{"peak_mb": %f}' % (1.024e-3 * peak_kb))
+"""
 
 
 def cold_start(script: str, model: Path, recording: Path, threads: int, repeats: int = 5) -> dict[str, Any]:

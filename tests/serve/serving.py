@@ -19,6 +19,7 @@ from serve.engine import load_model
 from serve.listener import bind, server_options
 from serve.predictor import Predictor
 from serve.settings import Settings
+from tests.serve.made_bundle import made_clip
 
 WAIT_S = 120.0
 
@@ -73,3 +74,7 @@ def wav(waveform: np.ndarray, rate: int, subtype: str = "PCM_16", kind: str = "W
     file = io.BytesIO()
     soundfile.write(file, waveform, rate, subtype=subtype, format=kind)
     return file.getvalue()
+
+
+# A recording that every bundle here answers.
+GOOD = wav(made_clip(0.5, 4000, 3), 4000)

@@ -10,12 +10,11 @@ import pytest
 
 from serve.errors import Refusal
 from serve.metadata import metadata_row
-from tests.serve.made_bundle import made_bundle, made_clip
-from tests.serve.serving import serving, wav
+from tests.serve.made_bundle import made_bundle
+from tests.serve.serving import GOOD, serving
 from tests.serve.test_refusals import reason
 
 TAKEN = {"columns": ["age", "sex"], "numbers": ["age"], "vocabularies": {"sex": ["F", "M"]}}
-GOOD = wav(made_clip(0.5, 4000, 3), 4000)
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,10 @@ import pytest
 
 from serve.__main__ import main
 from serve.settings import Settings, parse
-from tests.serve.made_bundle import made_bundle, made_clip, made_onnx_bundle, write_description
-from tests.serve.serving import WAIT_S, until, wav
+from tests.serve.made_bundle import made_bundle, made_onnx_bundle, write_description
+from tests.serve.serving import GOOD, WAIT_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
-GOOD = wav(made_clip(0.5, 4000, 3), 4000)
 TOKEN = {"authorization": "Bearer secret"}
 
 

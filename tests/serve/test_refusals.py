@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from serve.errors import REASONS
 from tests.serve.made_bundle import made_bundle, made_clip
-from tests.serve.serving import Serving, serving, wav
+from tests.serve.serving import GOOD, Serving, serving, wav
 
-GOOD = wav(made_clip(0.5, 4000, 3), 4000)
 FLAC = wav(made_clip(0.5, 4000, 3), 4000, kind="FLAC")
 
 
