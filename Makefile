@@ -34,9 +34,9 @@ $(VENV)/.ready: requirements.lock setup.cfg pyproject.toml
 demo: env
 	$(BIN)/python -m benchmarks.demo --out $(OUT) $(if $(DATA),--data $(DATA))
 
-# A process per core, each with one torch thread; test files stay whole, since their fixtures train networks.
+# A process per core, each with one torch thread; a process takes over tests from another only when its own are done, since files share trained networks.
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: env
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Fixtures that several test folders share."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -8,6 +9,12 @@ import pytest
 os.environ.setdefault("WANDB_MODE", "offline")
 # Else it calls a host of its makers after it was imported, which Lightning does where it is there.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: every later search for unreachable objects, of which a run makes many, would else walk through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

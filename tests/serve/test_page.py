@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 def page(one: Serving, other: Serving, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("AUSCULT_SERVICES", f"lungs={one.url},other={other.url}")
     monkeypatch.setenv("AUSCULT_TOKEN", TOKEN)
+    # Streamlit puts the page in its place and leaves it there, which a process that a later test starts would run.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     app = AppTest.from_file(str(Path(serve.page.app.__file__)), default_timeout=120).run()
     assert not app.exception
     return app
