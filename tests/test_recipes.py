@@ -76,9 +76,11 @@ def fold_config(run: str, fold: int = 0) -> dict[str, Any]:
     return config["model"]
 
 
-def test_every_recipe_is_on_the_page_and_in_the_readme() -> None:
+def test_every_recipe_is_on_the_page_and_every_section_and_task_in_the_readme() -> None:
     page, readme = PAGE.read_text(encoding="utf-8"), (ROOT / "README.md").read_text(encoding="utf-8")
     named_there = {word for section in SECTIONS for words in lines(section) for word in words}
+    for task in (ROOT / "configs" / "tasks").glob("*.yaml"):
+        assert f"configs/tasks/{task.name}" in readme, task.name
     for config in RECIPES.glob("*.yaml"):
         assert f"configs/recipes/{config.name}" in named_there, config.name
     for section in SECTIONS:
