@@ -1,6 +1,8 @@
 """Who may import whom: the packages meet in files, not in each other's code."""
 
 import ast
+import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -109,6 +111,14 @@ def test_the_service_does_not_import_the_page() -> None:
     modules = our_modules()
     for file in (ROOT / "serve").glob("*.py"):
         assert not [name for name in imported_modules(file, modules) if name.startswith("serve.page")], file.name
+
+
+@pytest.mark.parametrize("name", ["report", "hostile"])
+def test_a_benchmark_starts_by_its_path_too(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--help"]
+    without = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, env=without, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0 and "usage" in done.stdout, done.stderr
 
 
 def test_there_is_no_utils_module() -> None:
