@@ -80,7 +80,7 @@ def describing_columns(table: pd.DataFrame, manifest: pd.DataFrame | None) -> pd
         if "age_years" in joined:
             known["age_group"] = pd.to_numeric(joined["age_years"], errors="coerce").map(age_group)
         if "sex" in joined:
-            known["sex"] = joined["sex"].fillna("").astype(str)
+            known["sex"] = joined["sex"].astype(object).fillna("").astype(str)
     return pd.DataFrame({name: known[name] for name in COLUMNS if name in known and (known[name] != "").any()}, index=table.index)
 
 

@@ -85,14 +85,16 @@ def _cards(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     mean, deviation = evaluation.spread()
     counts = evaluation.predictions.counts()
     groups = "patients" if counts["patients"] is not None else "recordings"
+    pooled = number(evaluation.pooled.macro["auroc"]), f"95 % interval {interval(evaluation.intervals.macro)}"
+    over_folds = (
+        "Macro AUROC, over folds",
+        f"{number(mean['macro_auroc'])} ± {number(deviation['macro_auroc'])}",
+        f"mean ± standard deviation of {len(evaluation.folds)} folds; "
+        f"95 % interval of the mean {interval(evaluation.mean_intervals['macro_auroc'])}",
+    )
+    auroc = [("Macro AUROC", *pooled)] if len(evaluation.folds) == 1 else [("Macro AUROC, pooled", *pooled), over_folds]
     return [
-        ("Macro AUROC, pooled", number(evaluation.pooled.macro["auroc"]), f"95 % interval {interval(evaluation.intervals.macro)}"),
-        (
-            "Macro AUROC, over folds",
-            f"{number(mean['macro_auroc'])} ± {number(deviation['macro_auroc'])}",
-            f"mean ± standard deviation of {len(evaluation.folds)} folds; "
-            f"95 % interval of the mean {interval(evaluation.mean_intervals['macro_auroc'])}",
-        ),
+        *auroc,
         *(_class_card(evaluation, family) for family in evaluation.task.class_scores),
         ("Annotated clips", number(counts["annotated_clips"]), f"of {number(evaluation.intervals.groups)} {groups}"),
     ]

@@ -19,11 +19,13 @@ def summary_line(evaluation: Evaluation) -> str:
         return "Macro AUROC is not defined: these folds can evaluate none of the classes."
     if evaluation.pooled.macro["auroc"] is None:
         return f"Macro AUROC over {' and '.join(evaluation.scored)} is not defined: a label has clips of one class only."
+    figure = f"Macro AUROC over {' and '.join(evaluation.scored)}: {number(evaluation.pooled.macro['auroc'])}"
+    between = f"(95 % interval {interval(evaluation.intervals.macro)})"
+    if len(evaluation.folds) == 1:
+        return f"{figure} on the held-out clips {between}."
     return (
-        f"Macro AUROC over {' and '.join(evaluation.scored)}: {number(evaluation.pooled.macro['auroc'])} pooled out of fold "
-        f"(95 % interval {interval(evaluation.intervals.macro)}), "
-        f"{number(mean['macro_auroc'])} ± {number(deviation['macro_auroc'])} mean and standard deviation over "
-        f"{len(evaluation.folds)} folds."
+        f"{figure} pooled out of fold {between}, {number(mean['macro_auroc'])} ± {number(deviation['macro_auroc'])} "
+        f"mean and standard deviation over {len(evaluation.folds)} folds."
     )
 
 

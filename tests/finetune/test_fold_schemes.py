@@ -170,6 +170,8 @@ def test_a_run_over_an_official_split_is_whole(made: Path, tmp_path: Path, capsy
     page = Path(report["report"]).read_text()
     assert "Incomplete" not in page and "Leak:" not in page
     assert "1 patient is on both sides of the split (patient p8); their other clips are unused" in page and "One fold" in page
+    # There is no spread to speak of.
+    assert " ± " not in page and "on the held-out clips (95 % interval" in page and "± " not in capsys.readouterr().err
     # No other fold could choose thresholds: those of the validation patients decide.
     said = json.loads((tmp_path / "run" / "report" / "metrics.json").read_text())
     assert said["fold_thresholds"]["0"] == said["thresholds"]
