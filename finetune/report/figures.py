@@ -88,7 +88,8 @@ def class_confusion_figure(evaluation: Evaluation) -> str:
     classes, counts = evaluation.pooled.classes.classes, evaluation.pooled.classes.confusion
     side = 1.6 + 0.85 * len(classes)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+        # "constrained" places labels before the cells are made square, and so may cut them off.
+        figure = Figure(figsize=(side + 1.2, side), layout="compressed")
         _matrix(figure.add_subplot(), counts, classes)
         return data_uri(figure)
 
