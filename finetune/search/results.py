@@ -8,12 +8,13 @@ import optuna
 import pandas as pd
 import yaml
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from optuna.trial import TrialState
 
 from common.errors import UserError
 from common.files import atomic_path, write_csv, write_json, write_text
 from finetune.search.chosen import BEST_CONFIG, SETTINGS
-from finetune.search.space import Space
+from finetune.search.space import Range, Space
 from finetune.search.study import REFUSED
 
 TRIALS = "trials.csv"
@@ -81,13 +82,18 @@ def draw(table: pd.DataFrame, space: Space, metric: str) -> Figure:
     for number in table["trial"][table["state"] == "pruned"]:
         axes[0].axvline(number, color="lightgrey", linewidth=0.5, zorder=0)
     axes[0].set(xlabel="trial (grey lines: pruned)", ylabel=f"inner {metric}")
+    axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].legend(fontsize="small")
     for axis, dimension in zip(axes[1:], space.dimensions, strict=False):
         values = done[dimension.key]
         if pd.api.types.is_numeric_dtype(values):
             axis.plot(values, done["value"], "o")
-            if getattr(dimension, "log", False):
-                axis.set_xscale("log")
+            if isinstance(dimension, Range) and dimension.log:
+                # All that was searched, not the little that was tried, where ticks would lie on each other.
+                axis.set(xscale="log", xlim=(dimension.low / 1.1, dimension.high * 1.1))
+                axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                axis.xaxis.set_minor_formatter(NullFormatter())
         else:
             names, places = np.unique(values.astype(str), return_inverse=True)
             axis.plot(places, done["value"], "o")
