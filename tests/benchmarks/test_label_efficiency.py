@@ -1,8 +1,7 @@
-"""The label-efficiency curve: who is labelled, what chooses, the table and the picture, and the whole command at a size of seconds."""
+"""The label-efficiency command at a size of seconds: what it trains on, what chooses, where it stops and goes on."""
 
 import json
 import shutil
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -11,154 +10,18 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import label_efficiency
 from benchmarks.commands import call
 from benchmarks.labels import experiment
-from benchmarks.labels.picture import draw
-from benchmarks.labels.subsets import LABELS, choose, with_labels_of
-from benchmarks.labels.table import differences, markdown, summarise
+from benchmarks.labels.subsets import LABELS
 from common.encoder_file import load_encoder
 from common.encoders import EfficientAT
-from common.manifest import Clip, groups, read_manifest, to_table, write_manifest
+from common.manifest import read_manifest, write_manifest
 
 STARTS = ("scratch", "simclr", "audioset", "audioset_simclr")
 STEPS = 5
-
-
-@st.composite
-def manifests(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.Series]:
-    """Clips with labels of all kinds, some of poor quality, some without a patient's name; a patient has one role."""
-    clips, roles = [], []
-    for patient in range(draw(st.integers(2, 12))):
-        role = draw(st.sampled_from(("train", "train", "train", "validation", "held_out")))
-        for number in range(draw(st.integers(1, 4))):
-            value = st.sampled_from((0, 1, None))
-            labels = {label: draw(value) for label in LABELS}
-            quality = draw(st.sampled_from(("", "", "poor")))
-            name = f"p{patient}" if patient else ""
-            recording = f"r{patient}" if patient == 0 else f"r{patient}-{number}"
-            clips.append(Clip(f"{patient}-{number}", "x.wav", recording, patient=name, quality=quality, labels=labels))
-            roles.append(role)
-    table = to_table(clips)
-    table[list(LABELS)] = table[list(LABELS)].astype(float)
-    return table, pd.Series(roles)
-
-
-SHARES = st.floats(0.1, 100)
-
-
-@settings(max_examples=60, deadline=None)
-@given(manifests(), SHARES, SHARES, st.integers(0, 5))
-def test_shares_are_nested_by_patient_and_touch_training_labels_alone(
-    made: tuple[pd.DataFrame, pd.Series], one: float, other: float, seed: int
-) -> None:
-    table, role = made
-    small, large = (choose(table, role, share, seed) for share in sorted((one, other)))
-    assert small.patients == large.patients[: len(small.patients)], "a smaller share is the beginning of a larger one"
-    kept = with_labels_of(table, role, small.patients)
-    assert set(kept.columns) >= {"clip_id", "path", "quality", *LABELS} and kept["clip_id"].equals(table["clip_id"])
-    inside = (role != "train") | groups(table).isin(small.patients)
-    pd.testing.assert_frame_equal(kept.loc[inside, list(LABELS)], table.loc[inside, list(LABELS)])
-    assert kept.loc[~inside, list(LABELS)].isna().all(axis=None)
-    trained = kept[(role == "train") & kept[list(LABELS)].notna().any(axis=1)]
-    assert not set(groups(trained)) & set(groups(table[role == "held_out"]))
-    counted = trained[trained["quality"] != "poor"]
-    assert set(groups(counted)) == set(small.patients) and len(counted) == small.clips
-
-
-@settings(max_examples=60, deadline=None)
-@given(manifests(), SHARES, st.integers(0, 5))
-def test_a_share_holds_every_class_that_there_is_and_no_patient_more(made: tuple[pd.DataFrame, pd.Series], share: float, seed: int) -> None:
-    table, role = made
-    subset = choose(table, role, share, seed)
-
-    def classes(patients: tuple[str, ...]) -> set[str]:
-        rows = table[(role == "train") & (table["quality"] != "poor") & groups(table).isin(patients)]
-        return {f"{label}={value}" for label in ("wheeze", "crackle") for value in (0, 1) if (rows[label] == value).any()}
-
-    everyone = choose(table, role, 100, seed).patients
-    assert classes(subset.patients) == classes(everyone)
-    assert set(subset.lacks) == {f"{label}={value}" for label in ("wheeze", "crackle") for value in (0, 1)} - classes(everyone)
-    rounded = max(1, int(len(everyone) * share / 100 + 0.5))
-    assert len(subset.patients) >= min(rounded, len(everyone))
-    if len(subset.patients) > rounded:
-        assert classes(subset.patients[:-1]) != classes(everyone)
-    shuffled = table.sample(frac=1, random_state=seed)
-    assert choose(shuffled, role[shuffled.index], share, seed) == subset
-
-
-def test_another_seed_labels_other_patients() -> None:
-    clips = [Clip(f"{n}", "x.wav", f"{n}", patient=f"p{n}", labels={"normal": 0, "wheeze": n % 2, "crackle": n % 2}) for n in range(40)]
-    table, role = to_table(clips), pd.Series(["train"] * 40)
-    drawn = {choose(table, role, 25, seed).patients for seed in range(4)}
-    assert len(drawn) == 4 and {len(patients) for patients in drawn} == {10}
-
-
-def made_points() -> pd.DataFrame:
-    """Two seeds; SimCLR gains 0.1 and 0.3 over scratch at 10 %, and the second seed of AudioSet + SimCLR is missing at 100 %."""
-    values = {
-        ("scratch", 10): (0.5, 0.5),
-        ("simclr", 10): (0.6, 0.8),
-        ("audioset", 10): (0.7, 0.72),
-        ("audioset_simclr", 10): (0.65, 0.75),
-        ("scratch", 100): (0.7, 0.8),
-        ("audioset", 100): (0.9, 0.94),
-        ("audioset_simclr", 100): (0.91, None),
-    }
-    rows = []
-    for (start, share), areas in values.items():
-        for seed, area in enumerate(areas):
-            point: dict[str, Any] = {"seed": seed, "start": start, "share": float(share), "macro_auroc": area}
-            point |= {"auroc_wheeze": area and area - 0.01, "auroc_crackle": area and area + 0.01}
-            point |= {
-                "patients": share // 5 + seed,
-                "training_patients": 20 + seed,
-                "clips": share,
-                "remark": "" if area else "seed 1 not evaluable: none with wheeze=1",
-            }
-            rows.append(point)
-    return pd.DataFrame(rows)
-
-
-def test_the_table_has_means_deviations_and_paired_differences() -> None:
-    points = made_points()
-    summary = summarise(points).set_index(["start", "share"])
-    assert summary.loc[("simclr", 10)][["n", "macro_auroc", "patients"]].tolist() == pytest.approx([2, 0.7, 2.5])
-    # Over n - 1: the deviation of 0.6 and 0.8 is 0.2 / sqrt 2.
-    assert summary.loc[("simclr", 10), "macro_auroc_sd"] == pytest.approx(0.2 / np.sqrt(2))
-    assert summary.loc[("audioset_simclr", 100), "n"] == 1 and np.isnan(summary.loc[("audioset_simclr", 100), "macro_auroc_sd"])
-    assert ("simclr", 100) not in summary.index
-    gains = differences(points).set_index(["with", "share"])
-    assert gains.loc[("simclr", 10)][["n", "mean", "sd", "gained"]].tolist() == pytest.approx([2, 0.2, 0.2 / np.sqrt(2), 2])
-    assert gains.loc[("audioset_simclr", 10)][["n", "mean", "gained"]].tolist() == pytest.approx([2, -0.01, 1])
-    assert gains.loc[("audioset_simclr", 100)][["n", "mean"]].tolist() == pytest.approx([1, 0.01])
-    page = markdown(points, {"command": "the command"})
-    assert "| 10 | 0.500 ± 0.000 (2) | 0.700 ± 0.141 (2) | 0.710 ± 0.014 (2) | 0.700 ± 0.071 (2) |" in page
-    assert "| 100 | 0.750 ± 0.071 (2) | - | 0.920 ± 0.028 (2) | 0.910 (1) |" in page
-    assert "| 10 | -0.010 ± 0.057 (1 of 2) | +0.200 ± 0.141 (2 of 2) |" in page and "| 100 | +0.010 (1 of 1) | - |" in page
-    assert "| 100 | 20 of 20, 21 of 21 | 100, 100 | seed 1 not evaluable: none with wheeze=1 |" in page
-    assert page.endswith("- command: the command\n")
-
-
-def test_the_picture_names_its_axes_and_is_the_same_for_the_same_table(tmp_path: Path) -> None:
-    summary = summarise(made_points())
-    for name in ("one.svg", "two.svg"):
-        draw(summary, tmp_path / name)
-    picture = (tmp_path / "one.svg").read_text(encoding="utf-8")
-    assert picture == (tmp_path / "two.svg").read_text(encoding="utf-8")
-    ElementTree.fromstring(picture)
-    # Letters are drawn as paths; what they spell is kept as a comment.
-    for text in (
-        "Labelled training patients, % (log scale)",
-        "Macro AUROC (wheeze, crackle), held-out patients",
-        "Mean and standard deviation over 1 or 2 seeds",
-        *("scratch", "SimCLR", "AudioSet", "AudioSet + SimCLR", "chance", "10", "100"),
-    ):
-        assert f"<!-- {text} -->" in picture, text
 
 
 @pytest.fixture(scope="module")
