@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from made_run import make_oof, write_run
+from made_search import SPACE, search_arguments
+from reported import report
 
 from common.manifest import Clip, to_table, write_manifest
 from finetune.__main__ import main
@@ -77,3 +80,31 @@ def finished_run(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     folder = tmp_path_factory.mktemp("runs") / "undisturbed"
     data = ["--data.manifest", str(made / "manifest.csv"), "--data.folds", str(made / "folds.csv")]
     return folder, main(["crossval", "-c", str(made / "tiny.yaml"), *data, "--out", str(folder)])
+
+
+@pytest.fixture(scope="session")
+def searched(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder of a search of all three folds of ``made``, three trials each, and its figures."""
+    out = tmp_path_factory.mktemp("searched") / "found"
+    return out, main(search_arguments(made, out, SPACE, "--trials", "3"))
+
+
+@pytest.fixture(scope="session")
+def sound_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound run of four folds with its report."""
+    folder = write_run(tmp_path_factory.mktemp("runs") / "sound", make_oof())
+    report(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def troubled_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run without patients, with a transductive encoder and no crackle at all, and its report."""
+    oof = make_oof(skill=0.4, seed=1)
+    oof["patient"] = ""
+    oof["target_crackle"] = 0
+    encoder = {"source": "shared", "transductive": True, "file": "encoder.pt"}
+    folder = tmp_path_factory.mktemp("runs") / "troubled"
+    write_run(folder, oof, grouped_by="recording", encoder=encoder, manifest="<b>&.csv", git_commit=None)
+    report(folder)
+    return folder
