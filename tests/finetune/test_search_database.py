@@ -56,10 +56,10 @@ def test_a_locked_database_is_one_sentence(made: Path, searched: Any, tmp_path: 
 
 
 def test_a_database_that_cannot_be_used_is_one_sentence(made: Path, tmp_path: Path, capsys: Any) -> None:
-    out = tmp_path / "found"
+    out, space = tmp_path / "found", "model.dropout: {low: 0.0, high: 0.4}"
     assert "does not work (unable to open database file)" in sentence(
-        capsys, search_arguments(made, out, SPACE, "--storage", f"sqlite:///{tmp_path}/none/study.db")
+        capsys, search_arguments(made, out, space, "--storage", f"sqlite:///{tmp_path}/none/study.db")
     )
-    assert "no database URL" in sentence(capsys, search_arguments(made, out, SPACE, "--storage", "study.db"))
-    secret = sentence(capsys, search_arguments(made, out, SPACE, "--storage", "postgresql+nodriver://me:secret@host/db"))
+    assert "no database URL" in sentence(capsys, search_arguments(made, out, space, "--storage", "study.db"))
+    secret = sentence(capsys, search_arguments(made, out, space, "--storage", "postgresql+nodriver://me:secret@host/db"))
     assert "driver that is not installed" in secret and ":secret@" not in secret

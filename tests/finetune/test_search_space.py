@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_search import SPACE, search_arguments
+from made_search import search_arguments
 from refusals import sentence
 
 from finetune.__main__ import main
@@ -54,12 +54,12 @@ def test_a_wrong_space_is_refused_by_name(made: Path, tmp_path: Path, capsys: An
 
 
 def test_wrong_options_are_refused(made: Path, tmp_path: Path, capsys: Any) -> None:
-    out = tmp_path / "found"
-    assert "no end of values" in sentence(capsys, search_arguments(made, out, SPACE, "--sampler", "grid"))
-    assert "--fold is 7, expected 0 to 2" in sentence(capsys, search_arguments(made, out, SPACE, "--fold", "7"))
-    assert "--inner-runs is 9" in sentence(capsys, search_arguments(made, out, SPACE, "--inner-runs", "9"))
-    assert "too little to divide again" in sentence(capsys, search_arguments(made, out, SPACE, "--inner-folds", "30"))
+    out, space = tmp_path / "found", "model.dropout: {low: 0.0, high: 0.4}"
+    assert "no end of values" in sentence(capsys, search_arguments(made, out, space, "--sampler", "grid"))
+    assert "--fold is 7, expected 0 to 2" in sentence(capsys, search_arguments(made, out, space, "--fold", "7"))
+    assert "--inner-runs is 9" in sentence(capsys, search_arguments(made, out, space, "--inner-runs", "9"))
+    assert "too little to divide again" in sentence(capsys, search_arguments(made, out, space, "--inner-folds", "30"))
     # Before the first trial, which would be lost: nothing is written.
-    said = sentence(capsys, search_arguments(made, tmp_path / "metric", SPACE, "--metric", "wer"))
+    said = sentence(capsys, search_arguments(made, tmp_path / "metric", space, "--metric", "wer"))
     assert "--metric is 'wer', expected one of macro_auroc" in said and "Trial" not in said
     assert not (tmp_path / "metric").exists()

@@ -1,6 +1,7 @@
 """A batch in chunks has the gradient of the whole batch, and the memory of one chunk."""
 
 import copy
+from functools import cache
 from typing import Any
 
 import pytest
@@ -20,17 +21,20 @@ class DropoutBins(MeanBins):
         return nn.functional.dropout(super().feature_map(spectrogram), 0.3, self.training)
 
 
+@cache
+def trained(precision: str, chunk_size: int | None) -> list[dict[str, Tensor]]:
+    """Gradients of each step, of which those of the whole batch are compared with all sizes of chunks."""
+    settings: dict[str, Any] = {"waveform_augmentation": MixClip(p=0.5), "objective": NTXent(0.1), "chunk_size": chunk_size}
+    return learned(no_batch_norm(**settings), precision=precision, gradient_clip_val=0.5)[0]
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("chunk_size", [1, 3, 4])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_chunks_give_the_gradient_of_the_whole_batch(chunk_size: int, precision: str) -> None:
-    settings: dict[str, Any] = {"waveform_augmentation": MixClip(p=0.5), "objective": NTXent(0.1)}
-    trainer = {"precision": precision, "gradient_clip_val": 0.5}
-    whole = learned(no_batch_norm(**settings), **trainer)
-    chunks = learned(no_batch_norm(**settings, chunk_size=chunk_size), **trainer)
     # The sums of bf16 products are rounded to bf16 once per chunk.
     atol = 1e-5 if precision == "32-true" else 2e-2
-    for found, wanted in zip(chunks[0], whole[0], strict=True):
+    for found, wanted in zip(trained(precision, chunk_size), trained(precision, None), strict=True):
         assert wanted["encoder.layer.weight"].abs().max() > 1e-3
         equal(found, wanted, atol=atol)
 
