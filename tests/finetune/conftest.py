@@ -1,4 +1,4 @@
-"""Made clips in which a tone is a wheeze and clicks are crackles: easy enough for a tiny network and a few epochs."""
+"""Made clips in which a tone is a wheeze and clicks are crackles, easy for a tiny network in a few epochs; what is run on them once."""
 
 from pathlib import Path
 from typing import Any
