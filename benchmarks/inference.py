@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FILE_RATE = 44100
 # Of the headline figures: one file.
 HEADLINE_S = 10.0
-# Seconds of audio by which a case is too large for the patience of those who run this.
+# Seconds of audio beyond which a case is left out: its waveforms alone would not fit into the memory of most machines.
 LARGEST_CASE_S = 4000.0
 # Of a probability, between librosa's resampler and mel filters and ours.
 SAME_ANSWER = 0.02
@@ -45,7 +45,8 @@ def inference(options: argparse.Namespace) -> dict[str, Any]:
         recordings = Recordings(folder / "recordings")
         figures |= _headline(run, bundle, recordings, options)
         figures["cases"] = _cases(run, bundle, recordings, options)
-        figures |= _cold_starts(bundle, recordings)
+        figures |= _cold_starts(bundle, recordings, max(options.threads))
+        figures["memory_mb"] = _memory(bundle, recordings, options)
     return figures
 
 
@@ -67,6 +68,18 @@ class Recordings:
                 soundfile.write(path, noise, sample_rate, subtype="PCM_16")
         return paths
 
+    def long(self, minutes: float) -> Path:
+        """A mono WAV file of ``minutes``, the same ten seconds again and again."""
+        import soundfile
+
+        path = self.folder / f"{minutes:g}-minutes.wav"
+        (part,) = self.files(10.0)
+        samples, rate = soundfile.read(part, dtype="int16")
+        with soundfile.SoundFile(path, "w", rate, 1, subtype="PCM_16") as file:
+            for _ in range(max(1, round(6 * minutes))):
+                file.write(samples)
+        return path
+
 
 def _exported(folder: Path, options: argparse.Namespace) -> tuple[Path, Path]:
     """The run and its bundle: one network, trained for one epoch on a few clips."""
@@ -84,7 +97,7 @@ def _exported(folder: Path, options: argparse.Namespace) -> tuple[Path, Path]:
     return run, bundle
 
 
-def _ways(run: Path, bundle: Path, threads: int) -> dict[str, Callable[[Sequence[Path]], np.ndarray]]:
+def _ways(run: Path, bundle: Path, threads: int) -> dict[str, Any]:
     import torch
 
     from benchmarks.latency.ways import Eager, Librosa, Onnx, TorchScript
@@ -97,28 +110,33 @@ def _ways(run: Path, bundle: Path, threads: int) -> dict[str, Callable[[Sequence
     rate = classifier.front_end.sample_rate
     return {
         "torchscript": TorchScript(bundle / "model.pt"),
-        "onnx": Onnx(bundle / "model.onnx", rate, threads),
+        "onnx": Onnx(bundle / "model.onnx", rate, round(classifier.clip_s * rate), threads),
         "eager": Eager(classifier),
-        "librosa": Librosa(classifier),
+        "librosa": Librosa(classifier, threads),
     }
 
 
 def _headline(run: Path, bundle: Path, recordings: Recordings, options: argparse.Namespace) -> dict[str, Any]:
-    """One file of 10 s at 44.1 kHz, on all threads; and how much longer than the bare network the file takes."""
+    """One file of 10 s at 44.1 kHz, on all threads; how much longer than the bare network the file takes; and where the time goes."""
+    from benchmarks.latency.parts import parts_ms
     from benchmarks.latency.timing import in_turns, ratio, summary
-    from benchmarks.latency.ways import BareNetwork, Eager
+    from benchmarks.latency.ways import BareNetwork, Librosa
 
     ways = _ways(run, bundle, max(options.threads))
     paths = recordings.files(HEADLINE_S)
-    eager = ways["eager"]
-    assert isinstance(eager, Eager)
+    classifier = ways["eager"].classifier
     answers = {name: way(paths) for name, way in ways.items()}
     apart = {name: float(np.abs(answer - answers["torchscript"]).max()) for name, answer in answers.items()}
     assert max(apart.values()) < SAME_ANSWER, apart
-    taken = in_turns({**ways, "network": BareNetwork(eager.classifier, paths)}, paths, options.seconds)
+    beside = {"librosa_one_blas_thread": Librosa(classifier, 1), "network": BareNetwork(classifier, paths)}
+    taken = in_turns({**ways, **beside}, paths, options.seconds)
+    over = {
+        f"{prefix}over_{name}": round(ratio(taken[name], taken[way]), 2)
+        for name in ("librosa", "librosa_one_blas_thread")
+        for prefix, way in (("", "torchscript"), ("onnx_", "onnx"))
+    }
     figures = {
-        "over_librosa": round(ratio(taken["librosa"], taken["torchscript"]), 2),
-        "onnx_over_librosa": round(ratio(taken["librosa"], taken["onnx"]), 2),
+        **over,
         "over_network": round(ratio(taken["torchscript"], taken["network"]), 3),
         "onnx_over_network": round(ratio(taken["onnx"], taken["network"]), 3),
         "headline": {
@@ -130,7 +148,9 @@ def _headline(run: Path, bundle: Path, recordings: Recordings, options: argparse
         },
     }
     say(f"one file of {HEADLINE_S:g} s: " + ", ".join(f"{name} {1000 * np.median(each):.1f} ms" for name, each in taken.items()))
-    return figures
+    parts = parts_ms(ways["torchscript"], ways["onnx"], ways["eager"], ways["librosa"], paths, options.seconds / 2)
+    say("of it: " + ", ".join(f"{name} {median} ms" for name, median in parts.items()))
+    return {**figures, "parts_ms": parts}
 
 
 def _cases(run: Path, bundle: Path, recordings: Recordings, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -153,14 +173,14 @@ def _cases(run: Path, bundle: Path, recordings: Recordings, options: argparse.Na
     return cases
 
 
-def _cold_starts(bundle: Path, recordings: Recordings) -> dict[str, Any]:
+def _cold_starts(bundle: Path, recordings: Recordings, threads: int) -> dict[str, Any]:
     """From the start of a process to its answer for one 10 s recording at the model's rate."""
     from benchmarks.latency.own_process import ONNX, TORCHSCRIPT, cold_start
 
     rate = json.loads((bundle / "model.json").read_text())["sample_rate"]
     (recording,) = recordings.files(HEADLINE_S, 1, rate)
-    onnx = cold_start(ONNX, bundle / "model.onnx", recording, 2)
-    torchscript = cold_start(TORCHSCRIPT, bundle / "model.pt", recording, 2)
+    onnx = cold_start(ONNX, bundle / "model.onnx", recording, threads)
+    torchscript = cold_start(TORCHSCRIPT, bundle / "model.pt", recording, threads)
     say(f"cold start: ONNX {onnx['seconds']:.2f} s, TorchScript {torchscript['seconds']:.2f} s")
     return {
         "cold_start_s": onnx["seconds"],
@@ -169,13 +189,31 @@ def _cold_starts(bundle: Path, recordings: Recordings) -> dict[str, Any]:
     }
 
 
+def _memory(bundle: Path, recordings: Recordings, options: argparse.Namespace) -> list[dict[str, float]]:
+    """Peak memory for long recordings at 44.1 kHz: read in blocks by ``finetune events``, and given whole to model.pt in one call."""
+    from benchmarks.latency.own_process import EVENTS, TORCHSCRIPT, peak_mb
+
+    found, threads = [], max(options.threads)
+    for minutes in options.minutes:
+        recording = recordings.long(minutes)
+        in_blocks = peak_mb(EVENTS, bundle / "model.pt", recording, threads, recordings.folder / f"events-{minutes:g}")
+        whole = peak_mb(TORCHSCRIPT, bundle / "model.pt", recording, threads)
+        say(f"peak memory for {minutes:g} minutes: {in_blocks:.0f} MB in blocks, {whole:.0f} MB in one call")
+        found.append({"minutes": minutes, "in_blocks": in_blocks, "one_call": whole})
+        recording.unlink()
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description=__doc__)
     parser.add_argument("--config", type=Path, default=ROOT / "configs/finetune.yaml", help="of the classifier (default: %(default)s)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of each runtime (default: 1 2)")
     parser.add_argument("--lengths", type=float, nargs="+", default=[5.0, 60.0], help="of the recordings, s (default: 5 60)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="recordings at once (default: 1 64)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a case's rounds, but at least three (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=25.0, help="after which a case begins no further round (default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, nargs="*", default=[1.0, 10.0, 60.0], help="of the recordings whose peak memory is measured (default: 1 10 60)"
+    )
     return parser
 
 

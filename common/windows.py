@@ -62,6 +62,27 @@ def covering_windows(lengths: Tensor, window: int, hop: int, longest: int) -> tu
     return clip, torch.minimum(taken[:, 1] * hop, last[clip])
 
 
+def cut_windows(waveform: Tensor, lengths: Tensor, clip: Tensor, start: Tensor, window: int, short_clips: str) -> Tensor:
+    """The windows that begin at ``start`` in the rows ``clip`` of ``waveform``.
+
+    Args:
+        waveform: clips, [B, T].
+        lengths: samples of each clip, int64 [B], at least 1.
+        clip: which row each window is of, int64 [W].
+        start: its first sample there, int64 [W].
+        window: samples of a window.
+        short_clips: what fills a clip shorter than a window, see `fill_index`.
+
+    Returns:
+        [W, window].
+    """
+    # A clip longer than a window starts inside and never runs out; a shorter one starts at 0 and is filled.
+    within = fill_index(window, lengths[clip] - start, short_clips)
+    column = (within + start.unsqueeze(1)).clamp(min=0)
+    taken = waveform[clip.unsqueeze(1), column]
+    return torch.where(within >= 0, taken, torch.zeros_like(taken))
+
+
 def pool_windows(probabilities: Tensor, clip: Tensor, num_clips: int, aggregate: str) -> Tensor:
     """The probabilities of clips from those of their windows.
 

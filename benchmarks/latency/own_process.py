@@ -16,7 +16,7 @@ TORCHSCRIPT = """
 import sys
 import soundfile, torch
 torch.set_num_threads(int(sys.argv[3]))
-model = torch.jit.load(sys.argv[1])
+model = torch.jit.optimize_for_inference(torch.jit.load(sys.argv[1]).eval())
 waveform, rate = soundfile.read(sys.argv[2], dtype="float32")
 with torch.inference_mode():
     answer = model(torch.from_numpy(waveform)[None], rate)[0]
@@ -26,14 +26,23 @@ import sys
 import numpy, onnxruntime, soundfile
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = int(sys.argv[3])
+options.add_session_config_entry("session.force_spinning_stop", "1")
 model = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
 waveform, rate = soundfile.read(sys.argv[2], dtype="float32")
 answer = model.run(["probabilities"], {"waveform": waveform[None], "lengths": numpy.array([len(waveform)])})[0]
 """
+# A recording of any length, read in blocks. arguments: file of the model, recording, threads, folder to write.
+EVENTS = """
+import sys
+import torch
+torch.set_num_threads(int(sys.argv[3]))
+from finetune.__main__ import main
+main(["events", "--model", sys.argv[1], "--input", sys.argv[2], "--out", sys.argv[4], "--hop_s", "8"])
+"""
 # Not getrusage, whose peak a process takes over from the one that started it. In kB, Linux only.
 SAY = """
 peak_kb = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print('{"peak_mb": %f}' % (1.024e-3 * peak_kb))
+print('{"peak_mb": %.1f}' % (1.024e-3 * peak_kb))
 """
 
 
@@ -47,12 +56,34 @@ def cold_start(script: str, model: Path, recording: Path, threads: int, repeats:
         threads: of the runtime.
         repeats: processes; files are in the system's cache after the first, which counts too.
     """
-    taken = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        command = [sys.executable, "-c", script + SAY, str(model), str(recording), str(threads)]
-        ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"})
-        taken.append(time.perf_counter() - begun)
-        if ended.returncode:
-            raise UserError(f"{model} did not answer in a process of its own: {ended.stderr.strip().splitlines()[-1]}")
-    return {"seconds": round(statistics.median(taken), 2), "slowest_s": round(max(taken), 2), **json.loads(ended.stdout)}
+    ends = [_ended(script, model, recording, threads) for _ in range(repeats)]
+    taken = [seconds for seconds, _ in ends]
+    return {"seconds": round(statistics.median(taken), 2), "slowest_s": round(max(taken), 2), "peak_mb": ends[-1][1]}
+
+
+def peak_mb(script: str, model: Path, recording: Path, threads: int, out: Path | None = None) -> float:
+    """Most memory that a process held, imports included, while it answered one recording.
+
+    Args:
+        script: `TORCHSCRIPT`, `ONNX` or `EVENTS`.
+        model: file that it loads.
+        recording: mono WAV.
+        threads: of the runtime.
+        out: folder that `EVENTS` writes.
+    """
+    return _ended(script, model, recording, threads, *([] if out is None else [out]))[1]
+
+
+def _ended(script: str, *arguments: object) -> tuple[float, float]:
+    """Seconds that a process took, and its peak memory, MB.
+
+    Raises:
+        UserError: it failed.
+    """
+    begun = time.perf_counter()
+    command = [sys.executable, "-c", script + SAY, *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"})
+    taken = time.perf_counter() - begun
+    if ended.returncode:
+        raise UserError(f"{arguments[0]} did not answer in a process of its own: {ended.stderr.strip().splitlines()[-1]}")
+    return taken, json.loads(ended.stdout.splitlines()[-1])["peak_mb"]

@@ -8,29 +8,38 @@ from typing import Any
 
 import numpy as np
 
-FEWEST, MOST = 3, 200
+Way = Callable[[Sequence[Path]], object]
+MOST = 200
+# Before each way, s. Threads of OpenBLAS, OpenMP and ONNX Runtime wait for more work without sleeping, up to 26 ms with OpenBLAS: without
+# a pause they would take the processor from the way after theirs.
+PAUSE_S = 0.03
 
 
-def in_turns(ways: Mapping[str, Callable[[Sequence[Path]], np.ndarray]], paths: Sequence[Path], seconds: float) -> dict[str, list[float]]:
+def in_turns(ways: Mapping[str, Way], paths: Sequence[Path], seconds: float) -> dict[str, list[float]]:
     """Seconds that each way takes for ``paths``, once a round.
 
     Args:
-        ways: name -> way; called once before, which is not counted.
+        ways: name -> way; each is first called for up to two of ``paths``, which is not counted.
         paths: files of one length.
-        seconds: after which no round begins, but for the first `FEWEST`; nor does one after `MOST`.
+        seconds: after which no round begins but the first; nor does one after `MOST`. So the largest cases get one round.
     """
     for way in ways.values():
-        way(paths)
+        way(paths[:2])
     taken: dict[str, list[float]] = {name: [] for name in ways}
     begun = time.perf_counter()
     for rounds in range(MOST):
-        if rounds >= FEWEST and time.perf_counter() - begun > seconds:
+        if rounds and time.perf_counter() - begun > seconds:
             break
         for name, way in ways.items():
+            time.sleep(PAUSE_S)
             start = time.perf_counter()
             way(paths)
             taken[name].append(time.perf_counter() - start)
     return taken
+
+
+def median_ms(taken: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {name: round(1000 * statistics.median(seconds), 2) for name, seconds in taken.items()}
 
 
 def summary(taken: Mapping[str, Sequence[float]], audio_s: float) -> dict[str, Any]:
@@ -42,12 +51,12 @@ def summary(taken: Mapping[str, Sequence[float]], audio_s: float) -> dict[str, A
     """
     return {
         name: {
-            "p50_ms": round(1000 * statistics.median(seconds), 2),
-            "p99_ms": round(1000 * float(np.quantile(seconds, 0.99)), 2) if len(seconds) >= 100 else None,
-            "rounds": len(seconds),
-            "real_time_factor": round(statistics.median(seconds) / audio_s, 6),
+            "p50_ms": p50_ms,
+            "p99_ms": round(1000 * float(np.quantile(taken[name], 0.99)), 2) if len(taken[name]) >= 100 else None,
+            "rounds": len(taken[name]),
+            "real_time_factor": round(p50_ms / 1000 / audio_s, 6),
         }
-        for name, seconds in taken.items()
+        for name, p50_ms in median_ms(taken).items()
     }
 
 

@@ -1,34 +1,47 @@
-"""From audio files to probabilities, in the ways that are compared. All take files of one length and answer [B, L]."""
+"""From audio files to probabilities, in the ways that are compared. All take files of one length and answer [B, L].
 
+All hear the same windows, those of the exported file, in groups of as many as it takes at once.
+"""
+
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from common.audio.resample import resample
 from common.frontends import LogMel
-from common.windows import clip_windows, fill_index, pool_windows
+from common.windows import covering_windows, cut_windows, pool_windows
 from finetune.classifier import Classifier
 from finetune.export.networks import Network
+
+# As in an exported file.
+WINDOWS_AT_ONCE = 16
 
 
 def read(paths: Sequence[Path]) -> tuple[np.ndarray, int]:
     """Mono waveforms float32 [B, T] of files of one length and rate, and the rate, Hz."""
-    samples, rates = zip(*(soundfile.read(path, dtype="float32", always_2d=True) for path in paths), strict=True)
-    return np.stack([channels.mean(axis=1) for channels in samples]), rates[0]
+    samples, rates = zip(*(soundfile.read(path, dtype="float32") for path in paths), strict=True)
+    mono = [channels if channels.ndim == 1 else channels.mean(axis=1) for channels in samples]
+    return np.stack(mono) if len(mono) > 1 else mono[0][np.newaxis], rates[0]
 
 
 class TorchScript:
-    """The exported file.
+    """The exported file, as the service opens it.
 
     Args:
         path: of model.pt.
     """
 
     def __init__(self, path: Path) -> None:
-        self.model = torch.jit.load(str(path))
+        with warnings.catch_warnings():
+            # torch 2.11 says that TorchScript is deprecated; it is what the bundle promises.
+            warnings.simplefilter("ignore")
+            self.model = torch.jit.optimize_for_inference(torch.jit.load(str(path)).eval())
 
     @torch.inference_mode()
     def __call__(self, paths: Sequence[Path]) -> np.ndarray:
@@ -37,21 +50,20 @@ class TorchScript:
 
 
 class Onnx:
-    """Its ONNX twin, which takes the model's rate only: soxr resamples before.
+    """Its ONNX twin, as the service opens it. It takes the model's rate only: soxr resamples before.
 
     Args:
         path: of model.onnx.
         sample_rate: Hz.
+        window: samples of a window.
         threads: of ONNX Runtime.
     """
 
-    def __init__(self, path: Path, sample_rate: int, threads: int) -> None:
-        import onnxruntime
+    def __init__(self, path: Path, sample_rate: int, window: int, threads: int) -> None:
+        from serve.onnx_engine import onnxruntime, session_options
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self.sample_rate = sample_rate
+        self.session = onnxruntime.InferenceSession(path, session_options(threads), providers=["CPUExecutionProvider"])
+        self.sample_rate, self.window = sample_rate, window
 
     def __call__(self, paths: Sequence[Path]) -> np.ndarray:
         import soxr
@@ -59,6 +71,12 @@ class Onnx:
         waveform, rate = read(paths)
         if rate != self.sample_rate:
             waveform = np.stack([soxr.resample(row, rate, self.sample_rate) for row in waveform])
+        # It takes all windows of its rows at once, so rows are given in groups.
+        rows = max(1, WINDOWS_AT_ONCE * self.window // waveform.shape[1])
+        return np.concatenate([self.answer(waveform[first : first + rows]) for first in range(0, len(waveform), rows)])
+
+    def answer(self, waveform: np.ndarray) -> np.ndarray:
+        """Probabilities [B, L] of waveforms at the model's rate."""
         lengths = np.full(len(waveform), waveform.shape[1], dtype=np.int64)
         answered: np.ndarray = self.session.run(["probabilities"], {"waveform": waveform, "lengths": lengths})[0]
         return answered
@@ -77,11 +95,9 @@ class Eager:
 
     @torch.inference_mode()
     def __call__(self, paths: Sequence[Path]) -> np.ndarray:
-        from common.audio.resample import resample
-
-        waveform, rate = read(paths)
-        windows, clip = windows_of(resample(torch.from_numpy(waveform), rate, self.classifier.front_end.sample_rate), self.classifier)
-        return pool_windows(self.network(windows), clip, len(waveform), self.classifier.aggregate).numpy()
+        windows, clip = heard_windows(paths, self.classifier)
+        answered = torch.cat([self.network(part) for part in windows.split(WINDOWS_AT_ONCE)])
+        return pool_windows(answered, clip, len(paths), self.classifier.aggregate).numpy()
 
 
 class Librosa:
@@ -91,20 +107,35 @@ class Librosa:
 
     Args:
         classifier: in evaluation mode, on a `LogMel`.
+        blas_threads: that numpy's BLAS, by which librosa multiplies matrices, may use. As many as there are cores is what a script has
+            that says nothing. They then compete with the network's.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, blas_threads: int) -> None:
         assert isinstance(classifier.front_end, LogMel)
         self.classifier, self.front_end = classifier, classifier.front_end
+        self.blas_threads, self.libraries = blas_threads, ThreadpoolController()
 
     @torch.inference_mode()
     def __call__(self, paths: Sequence[Path]) -> np.ndarray:
+        with self.libraries.limit(limits=self.blas_threads, user_api="blas"):
+            waveforms = self.load(paths)
+            windows, clip = windows_of(torch.from_numpy(waveforms), self.classifier)
+            answered = torch.cat([self.answer(part) for part in windows.split(WINDOWS_AT_ONCE)])
+        return pool_windows(answered, clip, len(waveforms), self.classifier.aggregate).numpy()
+
+    def load(self, paths: Sequence[Path]) -> np.ndarray:
+        """Mono waveforms [B, T] at the model's rate."""
         import librosa
 
-        waveforms = np.stack([librosa.load(path, sr=self.front_end.sample_rate)[0] for path in paths])
-        windows, clip = windows_of(torch.from_numpy(waveforms), self.classifier)
-        power = librosa.feature.melspectrogram(
-            y=windows.numpy(),
+        return np.stack([librosa.load(path, sr=self.front_end.sample_rate)[0] for path in paths])
+
+    def mel(self, windows: np.ndarray) -> np.ndarray:
+        """Mel spectrograms of the power, [W, F, N]."""
+        import librosa
+
+        power: np.ndarray = librosa.feature.melspectrogram(
+            y=windows,
             sr=self.front_end.sample_rate,
             n_fft=self.front_end.power_spectrum.n_fft,
             hop_length=self.front_end.hop,
@@ -113,37 +144,41 @@ class Librosa:
             fmax=self.front_end.f_max_hz,
             pad_mode="reflect",
         )
-        spectrogram = self.front_end.compression(torch.from_numpy(power)).unsqueeze(1)
-        answered = self.classifier.task.probabilities(self.classifier.classify(spectrogram))
-        return pool_windows(answered, clip, len(waveforms), self.classifier.aggregate).numpy()
+        return power
+
+    def answer(self, windows: Tensor) -> Tensor:
+        """Probabilities [W, L] of windows [W, T]."""
+        spectrogram = self.front_end.compression(torch.from_numpy(self.mel(windows.numpy()))).unsqueeze(1)
+        return self.classifier.task.probabilities(self.classifier.classify(spectrogram))
 
 
 class BareNetwork:
-    """The limit: encoder and head on spectrograms that are ready.
+    """The limit of what takes the eager network: encoder and head on spectrograms that are ready.
 
     Args:
         classifier: in evaluation mode.
         paths: files whose windows' spectrograms are made beforehand.
     """
 
+    @torch.inference_mode()
     def __init__(self, classifier: Classifier, paths: Sequence[Path]) -> None:
-        from common.audio.resample import resample
-
-        waveform, rate = read(paths)
-        windows, _ = windows_of(resample(torch.from_numpy(waveform), rate, classifier.front_end.sample_rate), classifier)
         self.classifier = classifier
-        with torch.inference_mode():
-            self.spectrogram = classifier.front_end(windows)
+        self.spectrogram = classifier.front_end(heard_windows(paths, classifier)[0])
 
     @torch.inference_mode()
     def __call__(self, paths: Sequence[Path]) -> np.ndarray:
         return self.classifier.task.probabilities(self.classifier.classify(self.spectrogram)).numpy()
 
 
+def heard_windows(paths: Sequence[Path], classifier: Classifier) -> tuple[Tensor, Tensor]:
+    """As `windows_of`, of files."""
+    waveform, rate = read(paths)
+    return windows_of(resample(torch.from_numpy(waveform), rate, classifier.front_end.sample_rate), classifier)
+
+
 def windows_of(waveform: Tensor, classifier: Classifier) -> tuple[Tensor, Tensor]:
-    """The classifier's windows of waveforms [B, T] at its rate: [W, window], and which row each is of, int64 [W]."""
+    """The classifier's windows [W, T] of waveforms at its rate, and which row each is of, int64 [W]: those that an exported file cuts."""
     window = round(classifier.clip_s * classifier.front_end.sample_rate)
-    clip, start = clip_windows([waveform.shape[1]] * len(waveform), window, classifier.hop_samples)
-    within = fill_index(window, waveform.shape[1] - start, classifier.short_clips)
-    column = (within + start.unsqueeze(1)).clamp(min=0)
-    return torch.where(within >= 0, waveform[clip.unsqueeze(1), column], 0.0), clip
+    lengths = torch.full([len(waveform)], waveform.shape[1], dtype=torch.int64)
+    clip, start = covering_windows(lengths, window, classifier.hop_samples, waveform.shape[1])
+    return cut_windows(waveform, lengths, clip, start, window, classifier.short_clips), clip

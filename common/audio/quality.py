@@ -61,20 +61,62 @@ def quality_flags(waveform: Tensor, lengths: Tensor, sample_rate: int) -> Tensor
         waveform [B, T], lengths [B] -> [B].
     """
     lengths = lengths.clamp(min=0, max=waveform.shape[1])
-    # One more column, never valid: reductions need a dimension that is not empty.
-    waveform = pad(waveform, [0, 1])
-    valid = torch.arange(waveform.shape[1], device=waveform.device).unsqueeze(0) < lengths.unsqueeze(1)
-    finite = (torch.isfinite(waveform) | ~valid).all(dim=1)
+    if waveform.shape[1] == 0:
+        # Reductions need a dimension that is not empty.
+        waveform = pad(waveform, [0, 1])
+    x = waveform
+    partial = any_true(lengths < waveform.shape[1])
+    if partial:
+        x = torch.where(_valid(lengths, waveform.shape[1]), waveform, torch.zeros_like(waveform))
+    # In float64 no sum of finite numbers overflows, so that it is finite where they all are.
+    total = x.sum(dim=1, dtype=torch.float64)
+    finite = torch.isfinite(total)
     judged = finite & (lengths > 0)
-    # An example that is not judged becomes zeros, so that no NaN enters a comparison.
-    x = torch.where(valid & judged.unsqueeze(1), waveform, torch.zeros_like(waveform))
-    high = torch.where(valid, x, torch.full_like(x, -torch.inf)).amax(dim=1)
-    low = torch.where(valid, x, torch.full_like(x, torch.inf)).amin(dim=1)
-    mean = x.sum(dim=1) / lengths.clamp(min=1)
+    if any_true(~judged):
+        # An example that is not judged becomes zeros, so that no NaN enters a comparison.
+        x = torch.where(judged.unsqueeze(1), x, torch.zeros_like(x))
+    high, low = x, x
+    if partial:
+        valid = _valid(lengths, x.shape[1])
+        high, low = torch.where(valid, x, torch.full_like(x, -torch.inf)), torch.where(valid, x, torch.full_like(x, torch.inf))
+    high, low = high.amax(dim=1), low.amin(dim=1)
     flat, at_zero = _flat(high, low)
-    step = _quantisation_step(x, valid)
-    clipped = _flat_top(x, valid, high, mean, step) | _flat_top(-x, valid, -low, -mean, step)
+    clipped = torch.zeros_like(judged)
+    # Nearly no recording stays at its top for as much as one run, and the rest takes longer than all before.
+    if any_true(_run_starts(x == high.unsqueeze(1)) | _run_starts(x == low.unsqueeze(1))):
+        # One more column, never valid: of one sample there would be no neighbours.
+        x = pad(x, [0, 1])
+        valid = _valid(lengths, x.shape[1])
+        mean = torch.where(judged, total / lengths.clamp(min=1), torch.zeros_like(total)).to(x.dtype)
+        step = _quantisation_step(x, valid)
+        clipped = _flat_top(x, valid, high, mean, step) | _flat_top(-x, valid, -low, -mean, step)
     return _bits(judged & flat & at_zero, judged & clipped & ~flat, _too_short(lengths, sample_rate), ~finite, judged & flat & ~at_zero)
+
+
+def any_true(mask: Tensor) -> bool:
+    """Whether ``mask`` holds a True, by which work is left out where there is nothing to do.
+
+    A graph that is being exported has no branches: it gets the answer True, and does all the work.
+    """
+    if torch.jit.is_scripting():
+        return bool(mask.any())
+    else:
+        return torch.compiler.is_exporting() or bool(mask.any())
+
+
+def _valid(lengths: Tensor, num_samples: int) -> Tensor:
+    """Which samples of each example are within its length: bool [B, T]."""
+    return torch.arange(num_samples, device=lengths.device).unsqueeze(0) < lengths.unsqueeze(1)
+
+
+def _run_starts(at_value: Tensor, min_run: int = CLIPPED_MIN_RUN) -> Tensor:
+    """Where ``min_run`` samples one after the other are marked in ``at_value``, bool [B, T]: the first of them, [B, T]."""
+    samples = at_value.shape[1]
+    at_value = pad(at_value, [0, min_run - 1])
+    starts = at_value[:, :samples]
+    for later in range(1, min_run):
+        starts = starts & at_value[:, later : samples + later]
+    return starts
 
 
 def _bits(
@@ -137,10 +179,7 @@ def _flat_top(
     Samples in runs of ``min_run`` equal highest values are counted, and those in the band just below. A clipped wave piles up
     at its top, whatever its level; an unclipped one thins out towards it.
     """
-    at_top = pad((x == top.unsqueeze(1)) & valid, [0, min_run])
-    run_starts = at_top[:, :-min_run]
-    for later in range(1, min_run):
-        run_starts = run_starts & at_top[:, later : at_top.shape[1] - min_run + later]
+    run_starts = _run_starts((x == top.unsqueeze(1)) & valid, min_run)
     runs = run_starts[:, :1].sum(dim=1) + (run_starts[:, 1:] & ~run_starts[:, :-1]).sum(dim=1)
     # A run of r samples holds r - min_run + 1 starts.
     in_runs = run_starts.sum(dim=1) + (min_run - 1) * runs

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from common.audio.quality import quality_flags
-from common.windows import covering_windows
+from common.windows import covering_windows, cut_windows
 from finetune.export.exported_ensemble import ExportedEnsemble
 from finetune.export.exported_model import ExportedModel, usable
 
@@ -38,6 +38,6 @@ def _whole_clips(model: ExportedModel, waveform: Tensor, lengths: Tensor, metada
     clip, start = covering_windows(lengths, model.window, model.hop, waveform.shape[1])
     # What the exporter cannot see: every clip has a window.
     torch._check(clip.shape[0] > 0)
-    windows = model.windows(waveform, lengths, clip, start)
+    windows = cut_windows(waveform, lengths, clip, start, model.window, model.short_clips)
     of_windows = metadata[clip] if metadata is not None else windows.new_empty(0)
     return model.clips(model.networks_answers(windows, of_windows), clip, waveform.shape[0])

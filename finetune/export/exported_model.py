@@ -11,9 +11,9 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-from common.audio.quality import quality_flags
+from common.audio.quality import any_true, quality_flags
 from common.audio.resample import KAISER_BETA, LOWPASS_FILTER_WIDTH, MAX_KERNEL_NUMBERS, ROLLOFF, resampler
-from common.windows import covering_windows, fill_index, pool_windows
+from common.windows import covering_windows, cut_windows, pool_windows
 
 # Hz, of the recorders and datasets in the field. A rate's filter takes as long to compute as ten seconds of audio to filter, so the file
 # holds these ready; others are computed at each call.
@@ -148,17 +148,10 @@ class ExportedModel(nn.Module):
         answers: list[Tensor] = [torch.zeros([len(self.networks), 0, len(self.labels)], device=waveform.device)]
         for first in range(0, clip.shape[0], self.windows_at_once):
             rows = clip[first : first + self.windows_at_once]
-            windows = self.windows(waveform, lengths, rows, start[first : first + self.windows_at_once])
+            starts = start[first : first + self.windows_at_once]
+            windows = cut_windows(waveform, lengths, rows, starts, self.window, self.short_clips)
             answers.append(self.networks_answers(windows, metadata[rows]))
         return self.clips(torch.cat(answers, dim=1), clip, waveform.shape[0])
-
-    def windows(self, waveform: Tensor, lengths: Tensor, clip: Tensor, start: Tensor) -> Tensor:
-        """The windows [W, T] that begin at ``start`` [W] of the rows ``clip`` [W] of ``waveform``."""
-        # A clip longer than a window starts inside and never runs out; a shorter one starts at 0 and is filled.
-        within = fill_index(self.window, lengths[clip] - start, self.short_clips)
-        column = (within + start.unsqueeze(1)).clamp(min=0)
-        taken = waveform[clip.unsqueeze(1), column]
-        return torch.where(within >= 0, taken, torch.zeros_like(taken))
 
     def clips(self, windows: Tensor, clip: Tensor, num_clips: int) -> Tensor:
         """Probabilities of clips [K, B, L] from those of their windows [K, W, L]."""
@@ -180,6 +173,9 @@ class ExportedModel(nn.Module):
 
 def usable(waveform: Tensor, lengths: Tensor) -> Tensor:
     """``waveform`` [B, T] with 0 for what lies beyond its length or is not finite."""
+    # In float64 no sum of finite numbers overflows, so that it is finite where they all are.
+    if not any_true(~torch.isfinite(waveform.sum(dim=1, dtype=torch.float64))) and not any_true(lengths < waveform.shape[1]):
+        return waveform
     position = torch.arange(waveform.shape[1], device=waveform.device).unsqueeze(0)
     usable = (position < lengths.unsqueeze(1)) & torch.isfinite(waveform)
     return torch.where(usable, waveform, torch.zeros_like(waveform))
