@@ -45,7 +45,7 @@ def inference(options: argparse.Namespace) -> dict[str, Any]:
         recordings = Recordings(folder / "recordings")
         figures |= _headline(run, bundle, recordings, options)
         figures["cases"] = _cases(run, bundle, recordings, options)
-        figures |= _cold_starts(bundle, recordings, max(options.threads))
+        figures |= _cold_starts(bundle, recordings, options)
         figures["memory_mb"] = _memory(bundle, recordings, options)
     return figures
 
@@ -173,14 +173,15 @@ def _cases(run: Path, bundle: Path, recordings: Recordings, options: argparse.Na
     return cases
 
 
-def _cold_starts(bundle: Path, recordings: Recordings, threads: int) -> dict[str, Any]:
+def _cold_starts(bundle: Path, recordings: Recordings, options: argparse.Namespace) -> dict[str, Any]:
     """From the start of a process to its answer for one 10 s recording at the model's rate."""
     from benchmarks.latency.own_process import ONNX, TORCHSCRIPT, cold_start
 
     rate = json.loads((bundle / "model.json").read_text())["sample_rate"]
     (recording,) = recordings.files(HEADLINE_S, 1, rate)
-    onnx = cold_start(ONNX, bundle / "model.onnx", recording, threads)
-    torchscript = cold_start(TORCHSCRIPT, bundle / "model.pt", recording, threads)
+    threads = max(options.threads)
+    onnx = cold_start(ONNX, bundle / "model.onnx", recording, threads, options.starts)
+    torchscript = cold_start(TORCHSCRIPT, bundle / "model.pt", recording, threads, options.starts)
     say(f"cold start: ONNX {onnx['seconds']:.2f} s, TorchScript {torchscript['seconds']:.2f} s")
     return {
         "cold_start_s": onnx["seconds"],
@@ -211,8 +212,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lengths", type=float, nargs="+", default=[5.0, 60.0], help="of the recordings, s (default: 5 60)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="recordings at once (default: 1 64)")
     parser.add_argument("--seconds", type=float, default=25.0, help="after which a case begins no further round (default: %(default)s)")
+    parser.add_argument("--starts", type=int, default=5, help="processes by which the cold start is measured (default: %(default)s)")
     parser.add_argument(
-        "--minutes", type=float, nargs="*", default=[1.0, 10.0, 60.0], help="of the recordings whose peak memory is measured (default: 1 10 60)"
+        "--minutes",
+        type=float,
+        nargs="*",
+        default=[1.0, 10.0, 60.0],
+        help="of recordings whose peak memory is measured (default: 1 10 60)",
     )
     return parser
 

@@ -46,7 +46,7 @@ print('{"peak_mb": %.1f}' % (1.024e-3 * peak_kb))
 """
 
 
-def cold_start(script: str, model: Path, recording: Path, threads: int, repeats: int = 5) -> dict[str, Any]:
+def cold_start(script: str, model: Path, recording: Path, threads: int, repeats: int) -> dict[str, Any]:
     """Median seconds from starting a Python process to its answer for one recording, and its peak memory, MB.
 
     Args:

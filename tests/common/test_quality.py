@@ -132,6 +132,29 @@ def test_the_scripted_function_says_the_same() -> None:
     assert scripted(batch[:0], torch.zeros(0, dtype=torch.int64), RATE).tolist() == []
 
 
+def test_a_graph_without_branches_says_the_same() -> None:
+    class Judge(torch.nn.Module):
+        def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+            return quality_flags(waveform, lengths, RATE)
+
+    rows = [
+        noise(),
+        torch.zeros(2 * RATE),
+        (20 * noise()).clamp(-1, 1),
+        torch.full((2 * RATE,), 0.5),
+        noise(seed=1),
+        noise().clamp(max=0.1),
+    ]
+    rows[4][3] = math.nan
+    batch, whole = torch.stack(rows), torch.full((6,), 2 * RATE)
+    any_size = ({0: torch.export.Dim("B"), 1: torch.export.Dim("T", min=2)}, {0: torch.export.Dim("B")})
+    graph = torch.export.export(Judge(), (batch, whole), dynamic_shapes=any_size, strict=False).module()
+    for waveforms, lengths in ((batch, whole), (batch, torch.tensor([5, 0, 9000, 12000, 2, 16000])), (rows[0][None], whole[:1])):
+        assert torch.equal(graph(waveforms, lengths), quality_flags(waveforms, lengths, RATE))
+    few = torch.tensor([2, 1, 0, 2, 2, 2])
+    assert torch.equal(graph(batch[:, :2], few), quality_flags(batch[:, :2], few, RATE))
+
+
 def test_flags_have_names() -> None:
     assert flag_names(CLIPPED | TOO_SHORT) == ["clipped", "too_short"]
     assert flag_names(0) == []
