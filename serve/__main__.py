@@ -1,5 +1,6 @@
 """``python -m serve``: the service."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,9 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     from serve.settings import parse
 
+    # Before numpy is loaded. More threads of its BLAS, which resamples for ONNX Runtime, go on waiting without sleep when they are done,
+    # and take the processor from the model.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     settings = parse(sys.argv[1:] if args is None else args)
     # Late: a wrong setting should not wait for the network's libraries.
     from serve.errors import StartError

@@ -27,9 +27,7 @@ class TorchEngine:
             with warnings.catch_warnings():
                 # torch 2.11 says that TorchScript is deprecated; it is what the bundle promises.
                 warnings.simplefilter("ignore")
-                module = torch.jit.load(io.BytesIO(bundle.model), map_location="cpu").eval()
-                # Folds what it can and lays the kernels out for this processor, which no file could hold. The golden clips judge it.
-                self._module = torch.jit.optimize_for_inference(module)
+                self._module = torch.jit.load(io.BytesIO(bundle.model), map_location="cpu").eval()
         except RuntimeError as error:
             raise StartError(
                 f"The bundle's model.pt does not open with torch {torch.__version__}: see model.json's 'tested_with'."

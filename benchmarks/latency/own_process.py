@@ -16,7 +16,7 @@ TORCHSCRIPT = """
 import sys
 import soundfile, torch
 torch.set_num_threads(int(sys.argv[3]))
-model = torch.jit.optimize_for_inference(torch.jit.load(sys.argv[1]).eval())
+model = torch.jit.load(sys.argv[1])
 waveform, rate = soundfile.read(sys.argv[2], dtype="float32")
 with torch.inference_mode():
     answer = model(torch.from_numpy(waveform)[None], rate)[0]

@@ -29,10 +29,10 @@ def parts_ms(
         "torchscript_at_its_rate": lambda paths: torchscript.model(at_rate, onnx.sample_rate),
         "soxr": lambda paths: [soxr.resample(row, rate, onnx.sample_rate) for row in waveform],
         "onnx_at_its_rate": lambda paths: onnx.answer(at_rate.numpy()),
-        "librosa_load": librosa.load,
-        "librosa_mel": lambda paths: librosa.mel(windows.numpy()),
         "front_end": lambda paths: classifier.front_end(windows),
         "network": BareNetwork(classifier, paths),
+        "librosa_load": librosa.load,
+        "librosa_mel": lambda paths: librosa.mel(windows.numpy()),
     }
     with torch.inference_mode():
         return median_ms(in_turns(parts, paths, seconds))

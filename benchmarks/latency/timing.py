@@ -10,16 +10,16 @@ import numpy as np
 
 Way = Callable[[Sequence[Path]], object]
 MOST = 200
-# Before each way, s. Threads of OpenBLAS, OpenMP and ONNX Runtime wait for more work without sleeping, up to 26 ms with OpenBLAS: without
-# a pause they would take the processor from the way after theirs.
-PAUSE_S = 0.03
+# Threads of OpenMP and OpenBLAS go on waiting for work without sleeping, the latter for about a tenth of a second: without a pause they
+# would take the processor from the way after theirs. So those that use OpenBLAS stand last in a round.
+PAUSE_S, PAUSE_BETWEEN_ROUNDS_S = 0.01, 0.15
 
 
 def in_turns(ways: Mapping[str, Way], paths: Sequence[Path], seconds: float) -> dict[str, list[float]]:
     """Seconds that each way takes for ``paths``, once a round.
 
     Args:
-        ways: name -> way; each is first called for up to two of ``paths``, which is not counted.
+        ways: name -> way, those by librosa last; each is first called for up to two of ``paths``, which is not counted.
         paths: files of one length.
         seconds: after which no round begins but the first; nor does one after `MOST`. So the largest cases get one round.
     """
@@ -30,6 +30,7 @@ def in_turns(ways: Mapping[str, Way], paths: Sequence[Path], seconds: float) -> 
     for rounds in range(MOST):
         if rounds and time.perf_counter() - begun > seconds:
             break
+        time.sleep(PAUSE_BETWEEN_ROUNDS_S)
         for name, way in ways.items():
             time.sleep(PAUSE_S)
             start = time.perf_counter()

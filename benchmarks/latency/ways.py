@@ -31,7 +31,7 @@ def read(paths: Sequence[Path]) -> tuple[np.ndarray, int]:
 
 
 class TorchScript:
-    """The exported file, as the service opens it.
+    """The exported file.
 
     Args:
         path: of model.pt.
@@ -41,7 +41,7 @@ class TorchScript:
         with warnings.catch_warnings():
             # torch 2.11 says that TorchScript is deprecated; it is what the bundle promises.
             warnings.simplefilter("ignore")
-            self.model = torch.jit.optimize_for_inference(torch.jit.load(str(path)).eval())
+            self.model = torch.jit.load(str(path))
 
     @torch.inference_mode()
     def __call__(self, paths: Sequence[Path]) -> np.ndarray:
@@ -108,7 +108,7 @@ class Librosa:
     Args:
         classifier: in evaluation mode, on a `LogMel`.
         blas_threads: that numpy's BLAS, by which librosa multiplies matrices, may use. As many as there are cores is what a script has
-            that says nothing. They then compete with the network's.
+            that says nothing; they then compete with the network's.
     """
 
     def __init__(self, classifier: Classifier, blas_threads: int) -> None:
