@@ -173,8 +173,8 @@ class ExportedModel(nn.Module):
 
 def usable(waveform: Tensor, lengths: Tensor) -> Tensor:
     """``waveform`` [B, T] with 0 for what lies beyond its length or is not finite."""
-    # In float64 no sum of finite numbers overflows, so that it is finite where they all are.
-    if not any_true(~torch.isfinite(waveform.sum(dim=1, dtype=torch.float64))) and not any_true(lengths < waveform.shape[1]):
+    # A sum is finite only where all that it adds is.
+    if not any_true(~torch.isfinite(waveform.sum(dim=1))) and not any_true(lengths < waveform.shape[1]):
         return waveform
     position = torch.arange(waveform.shape[1], device=waveform.device).unsqueeze(0)
     usable = (position < lengths.unsqueeze(1)) & torch.isfinite(waveform)
