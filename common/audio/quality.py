@@ -68,9 +68,10 @@ def quality_flags(waveform: Tensor, lengths: Tensor, sample_rate: int) -> Tensor
     partial = any_true(lengths < waveform.shape[1])
     if partial:
         x = torch.where(_valid(lengths, waveform.shape[1]), waveform, torch.zeros_like(waveform))
-    # In float64 no sum of finite numbers overflows, so that it is finite where they all are.
-    total = x.sum(dim=1, dtype=torch.float64)
-    finite = torch.isfinite(total)
+    finite = torch.isfinite(x.sum(dim=1))
+    if any_true(~finite):
+        # The sum may have been too large. In float64, which takes a copy, none of finite numbers is.
+        finite = torch.isfinite(x.sum(dim=1, dtype=torch.float64))
     judged = finite & (lengths > 0)
     if any_true(~judged):
         # An example that is not judged becomes zeros, so that no NaN enters a comparison.
@@ -87,7 +88,7 @@ def quality_flags(waveform: Tensor, lengths: Tensor, sample_rate: int) -> Tensor
         # One more column, never valid: of one sample there would be no neighbours.
         x = pad(x, [0, 1])
         valid = _valid(lengths, x.shape[1])
-        mean = torch.where(judged, total / lengths.clamp(min=1), torch.zeros_like(total)).to(x.dtype)
+        mean = x.sum(dim=1) / lengths.clamp(min=1)
         step = _quantisation_step(x, valid)
         clipped = _flat_top(x, valid, high, mean, step) | _flat_top(-x, valid, -low, -mean, step)
     return _bits(judged & flat & at_zero, judged & clipped & ~flat, _too_short(lengths, sample_rate), ~finite, judged & flat & ~at_zero)
