@@ -37,15 +37,16 @@ class CurrentModel:
         """Read the folder again; a new bundle takes over once it has verified. Requests in flight keep the model that they began with.
 
         Raises:
-            Refusal: it does not verify; the old one goes on.
+            Refusal: it does not verify, or its metrics find no room; the old one goes on.
         """
         async with self._swapping:
             try:
                 new = await asyncio.to_thread(load_model, self._folder, self.model.backend, self._threads, self._sign_key)
+                self._metrics.make_room()
             except StartError as error:
-                self._metrics.model_swaps.labels("refused").inc()
-                log("bundle_refused", logging.ERROR, why=str(error))
-                raise Refusal("bundle_refused", str(error)) from error
+                raise self._refused("bundle_refused", str(error)) from error
+            except OSError as error:
+                raise self._refused("storage_full", f"There is no room for the metrics of another bundle ({error.strerror}).") from error
             old = self.model
             outcome: Outcome = "unchanged" if new.bundle.version == old.bundle.version else "swapped"
             if outcome == "swapped":
@@ -55,3 +56,8 @@ class CurrentModel:
             self._metrics.model_swaps.labels(outcome).inc()
             log("bundle_read", outcome=outcome, version=new.bundle.version, previous=old.bundle.version)
             return outcome
+
+    def _refused(self, reason: str, why: str) -> Refusal:
+        self._metrics.model_swaps.labels("refused").inc()
+        log("bundle_refused", logging.ERROR, reason=reason, why=why)
+        return Refusal(reason, why)

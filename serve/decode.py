@@ -8,6 +8,7 @@ import numpy as np
 import soundfile
 
 from serve.errors import Refusal
+from serve.noise import is_steady_noise
 
 # Of WAV (also big-endian, and beyond 4 GiB), FLAC and OGG. libsndfile knows twenty more formats, which nobody sends and anyone may attack.
 MARKS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS")
@@ -33,11 +34,13 @@ class Decoded:
         waveform: float32 [T], the channels averaged; integer encodings are scaled to [-1, 1), floats are as they are.
         sample_rate: Hz.
         channels: that it had.
+        steady_noise: whether it holds nothing but noise, see `serve.noise`.
     """
 
     waveform: np.ndarray
     sample_rate: int
     channels: int
+    steady_noise: bool
 
 
 def decode(content: bytes, limits: DecodeLimits) -> Decoded:
@@ -57,7 +60,7 @@ def decode(content: bytes, limits: DecodeLimits) -> Decoded:
         raise Refusal("not_audio", f"The recording does not open as audio ({_words(error)}): expected WAV, FLAC or OGG.") from error
     if not len(waveform):
         raise Refusal("no_samples", "The recording holds no samples.")
-    return Decoded(waveform, sample_rate, channels)
+    return Decoded(waveform, sample_rate, channels, is_steady_noise(waveform, sample_rate))
 
 
 class _Sequential(soundfile.SoundFile):

@@ -59,7 +59,8 @@ def answer(content: bytes, limits: DecodeLimits, out: BinaryIO) -> None:
         out.write(message({"reason": "too_long", "message": "The recording needs more memory than a decoder may take."}, 0))
     else:
         waveform = decoded.waveform
-        out.write(message({"sample_rate": decoded.sample_rate, "channels": decoded.channels}, waveform.nbytes))
+        about = {"sample_rate": decoded.sample_rate, "channels": decoded.channels, "steady_noise": decoded.steady_noise}
+        out.write(message(about, waveform.nbytes))
         out.write(waveform.data)
     out.flush()
 

@@ -202,7 +202,7 @@ class _Decoder:
         await held.enter_async_context(budget.hold(body_bytes))
         async with asyncio.timeout(timeout_s):
             waveform = np.frombuffer(await self._read(body_bytes), np.float32)
-        return Decoded(waveform, header["sample_rate"], header["channels"])
+        return Decoded(waveform, header["sample_rate"], header["channels"], header["steady_noise"])
 
     def kill(self) -> None:
         if self.alive:

@@ -47,7 +47,8 @@ REASONS = {
     "queue_full": Reason(503, "`max_in_flight` requests are being answered", retry=True),
     "timed_out": Reason(503, "not answered within `timeout_s`, or not decoded within `decode_timeout_s`", retry=True),
     "worker_restarting": Reason(503, "the decoding process ended twice, and is being replaced", retry=True),
-    "out_of_memory": Reason(503, "the model found no memory for the recording", retry=True),
+    "out_of_memory": Reason(503, "there was no memory for the recording", retry=True),
+    "storage_full": Reason(503, "there is no room where the service had to write; the old bundle still answers", retry=True),
     "not_ready": Reason(503, "the service has no decoding process", retry=True),
 }
 RETRY_AFTER_S = 1

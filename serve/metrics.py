@@ -11,9 +11,8 @@ from prometheus_client.registry import Collector
 from serve.bundle import Bundle
 from serve.drift import Drift
 from serve.errors import REASONS
+from serve.metric_files import FOLDER, PLACE, make_room
 
-# Where it is set, as the supervisor of several workers does before they start, every process writes its numbers there.
-SHARED = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CLIP_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 SWAPS = ("swapped", "unchanged", "refused")
@@ -31,13 +30,13 @@ class Metrics:
 
     def __init__(self, drift_window: int = 1000) -> None:
         self._registry = CollectorRegistry()
-        if SHARED not in os.environ:
+        if FOLDER not in os.environ:
             ProcessCollector(registry=self._registry)
         self.requests = self._counter("requests", "Requests answered.", "route", "status")
         self.request_seconds = self._histogram("request_seconds", "From a request's first byte to its answer.", SECONDS, "route")
         self.errors = self._counter("errors", "Requests and recordings refused.", "reason")
         self.recordings = self._counter("recordings", "Recordings by outcome: ok, flagged, failed.", "status")
-        self.flags = self._counter("flags", "Recordings with a quality flag.", "flag")
+        self.flags = self._counter("flags", "Recordings with a quality flag or a warning.", "flag")
         self.clip_seconds = self._histogram("clip_seconds", "Duration of the answered recordings.", CLIP_SECONDS)
         self.score = self._histogram("score", "Probabilities answered.", SCORES, "label")
         self.decode_seconds = self._histogram("decode_seconds", "Time to decode a recording, its wait included.", SECONDS)
@@ -66,6 +65,15 @@ class Metrics:
         # Of several workers the sum over those that live.
         return Gauge(f"auscult_{name}", meaning, labels, multiprocess_mode="livesum", registry=self._registry)
 
+    def make_room(self) -> None:
+        """Take the room for the rows of another bundle.
+
+        Raises:
+            OSError: several workers keep their metrics in files, and there is no room for more.
+        """
+        if FOLDER in os.environ:
+            make_room(Path(os.environ[FOLDER]), int(os.environ[PLACE]))
+
     def model_loaded(self, bundle: Bundle, backend: str) -> None:
         self._model.labels(bundle.version, backend).set(1)
         self.drift.follow(bundle)
@@ -80,9 +88,9 @@ class Metrics:
     def exposition(self) -> bytes:
         """All metrics as Prometheus text."""
         registry = self._registry
-        if SHARED in os.environ:
+        if FOLDER in os.environ:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry, path=str(Path(os.environ[SHARED])))
+            MultiProcessCollector(registry, path=os.environ[FOLDER])
         collected = list(registry.collect())
         whole = CollectorRegistry()
         whole.register(_Collected([*collected, *self.drift.families(collected)]))

@@ -1,5 +1,6 @@
 """Round every request: an id of ours, a line in the log, the metrics, and one form for every error."""
 
+import errno
 import time
 import uuid
 from typing import Any
@@ -15,6 +16,7 @@ from serve.predictor import problem
 from serve.schemas import ErrorAnswer
 
 HEADER = b"x-request-id"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Observed:
@@ -52,8 +54,7 @@ class Observed:
         except Exception as error:
             log_fault("request_failed", error, request_id=request_id)
             if not status:
-                fault = Refusal("internal", "The service failed on the request; its log names the request by this id.")
-                await refused(Request(scope), fault, self._metrics)(scope, receive, observed)
+                await refused(Request(scope), refusal_of_fault(error), self._metrics)(scope, receive, observed)
         finally:
             seconds = time.perf_counter() - began
             route = scope["path"] if scope["path"] in self._routes else "other"
@@ -73,6 +74,17 @@ def refused(request: Request, refusal: Refusal, metrics: Metrics) -> JSONRespons
     note(request, reason=refusal.reason)
     body = ErrorAnswer(error=problem(refusal), request_id=request.state.request_id)
     return JSONResponse(body.model_dump(), refusal.status, refusal.headers)
+
+
+def refusal_of_fault(error: BaseException) -> Refusal:
+    """What nobody expected: of the machine, which may pass, or of ours."""
+    if isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, MemoryError):
+        return Refusal("out_of_memory", "There was no memory for the request.")
+    if isinstance(error, OSError) and error.errno in FULL:
+        return Refusal("storage_full", "There is no room where the service had to write.")
+    return Refusal("internal", "The service failed on the request; its log names the request by this id.")
 
 
 def refusal_of_status(status: int) -> Refusal:

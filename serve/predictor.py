@@ -17,6 +17,7 @@ from serve.engine import Model
 from serve.errors import Refusal
 from serve.metadata import metadata_row
 from serve.metrics import Metrics
+from serve.noise import NOISE_ONLY
 from serve.schemas import Problem, RecordingAnswer
 from serve.settings import Settings
 from serve.uploads import Upload, read_uploads
@@ -105,6 +106,8 @@ class Predictor:
             index=index,
             status="flagged" if answer.flags else "ok",
             flags=flag_names(answer.flags, description),
+            # Silence is steady too, and has a flag of its own.
+            warnings=[NOISE_ONLY] if decoded.steady_noise and not answer.flags else [],
             duration_s=duration_s,
             sample_rate=decoded.sample_rate,
             channels=decoded.channels,
@@ -128,7 +131,7 @@ class Predictor:
         self._metrics.recordings.labels(answer.status).inc()
         if answer.duration_s is not None:
             self._metrics.clip_seconds.observe(answer.duration_s)
-        for flag in answer.flags:
+        for flag in (*answer.flags, *answer.warnings):
             self._metrics.flags.labels(flag).inc()
         for label in answer.labels:
             self._metrics.score.labels(label.label).observe(label.probability)

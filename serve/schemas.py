@@ -34,6 +34,9 @@ class RecordingAnswer(BaseModel):
     index: int = Field(description="place in the request, from 0", examples=[0])
     status: Literal["ok", "flagged", "failed"] = Field(description="flagged: the answer means little; failed: there is none")
     flags: list[str] = Field(default=[], description="names of the quality flags", examples=[[]])
+    warnings: list[str] = Field(
+        default=[], description="what else speaks against it, found by the service and not by the bundle: noise_only", examples=[[]]
+    )
     duration_s: float | None = Field(default=None, description="s", examples=[15.0])
     sample_rate: int | None = Field(default=None, description="of the recording, Hz", examples=[4000])
     channels: int | None = Field(default=None, description="of the recording; they are averaged", examples=[1])

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -22,25 +23,28 @@ from serve.bundle import read_bundle
 from serve.errors import StartError
 from serve.listener import server_options
 from serve.logs import log, set_up
+from serve.metric_files import FOLDER, PLACE, forget_gauges, reserve, take_place
 from serve.settings import PREFIX, Settings
 
-# The metrics' files are mapped, and a full disk under a mapped file ends the process that writes to it.
+# Where the metrics' files are, so that no disk is written to.
 MEMORY = "/dev/shm"
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def run_workers(settings: Settings, listener: socket.socket) -> None:
     """Serve with ``settings.workers`` processes until SIGTERM or SIGINT.
 
     Raises:
-        StartError: the bundle cannot be served.
+        StartError: the bundle cannot be served, or there is no room for the workers' metrics.
     """
     # Here it can be said in one sentence; workers read it again.
     read_bundle(settings.model, settings.backend, settings.sign_key)
     _export(settings)
     with tempfile.TemporaryDirectory(prefix="auscult-metrics-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
-        # prometheus_client looks at it when it is imported, which the workers do.
-        os.environ[METRICS_FOLDER] = folder
+        try:
+            reserve(Path(folder), settings.workers)
+        except OSError as error:
+            raise StartError(f"Cannot keep the metrics of {settings.workers} workers in {folder} ({error.strerror}): make room.") from error
+        os.environ[FOLDER] = folder
         config = uvicorn.Config("serve.workers:worker", factory=True, workers=settings.workers, **server_options(settings))
         supervisor = _Supervisor(config, [listener])
         supervisor.run()
@@ -54,6 +58,7 @@ def worker() -> FastAPI:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     settings = Settings()  # type: ignore[call-arg]
     set_up(settings.log_level)
+    take_place(int(os.environ[PLACE]))
     supervisor = os.getppid()
     threading.Thread(target=_end_with, args=(supervisor,), daemon=True).start()
     from serve.app import create_app
@@ -71,13 +76,29 @@ def worker() -> FastAPI:
 
 
 class _Supervisor(Multiprocess):
-    """uvicorn's, which starts ended workers again; SIGHUP goes to the workers, and the metrics of ended ones are put right.
+    """uvicorn's, which starts ended workers again, each in its own place; SIGHUP goes to the workers.
 
     Attributes:
         failed: whether it ended since a worker could not start.
     """
 
     failed = False
+
+    def init_processes(self) -> None:
+        self.processes = [self._started(place) for place in range(self.processes_num)]
+
+    def _started(self, place: int) -> Process:
+        # A worker takes over its supervisor's environment as it is at its start.
+        os.environ[PLACE] = str(place)
+        process = Process(self.config, self.sockets)
+        process.start()
+        return process
+
+    def handle_ttin(self) -> None:
+        """The number of workers is a setting: there is no place for more."""
+
+    def handle_ttou(self) -> None:
+        """See `handle_ttin`."""
 
     def handle_hup(self) -> None:
         for process in self.processes:
@@ -86,21 +107,18 @@ class _Supervisor(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         # In place of uvicorn's, which waits for a sign of life of each worker: of one that loads its model or just ended that takes long.
-        from prometheus_client.multiprocess import mark_process_dead
-
         for place, process in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
             if process.exitcode is None:
                 continue
-            mark_process_dead(process.pid)
+            forget_gauges(Path(os.environ[FOLDER]), place)
             if process.exitcode == STARTUP_FAILURE:
                 self.failed = True
                 self.should_exit.set()
                 return
             log("worker_replaced", logging.WARNING, worker=process.pid, exit_code=process.exitcode)
-            self.processes[place] = Process(self.config, self.sockets)
-            self.processes[place].start()
+            self.processes[place] = self._started(place)
 
 
 def _export(settings: Settings) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from serve.page.model_facts import ModelFacts
 from serve.page.track import Track
-from serve.page.words import decision
+from serve.page.words import decision, faults
 from serve.schemas import RecordingAnswer
 
 Row = dict[str, str]
@@ -39,9 +39,9 @@ def track_rows(track: Track) -> list[Row]:
             **{label: _probability(track.probabilities[window, column]) for column, label in enumerate(track.labels)},
             "From its threshold on": ", ".join(label for label, decided in zip(track.labels, track.decided[window], strict=True) if decided)
             or "none",
-            "Faults": ", ".join(flags) or "none",
+            "Faults": ", ".join(found) or "none",
         }
-        for window, flags in enumerate(track.flags)
+        for window, found in enumerate(track.faults)
     ]
 
 
@@ -62,7 +62,7 @@ def batch_rows(names: Sequence[str], results: Sequence[RecordingAnswer], version
         row = {
             "file": name,
             "status": result.status,
-            "reason": result.error.message if result.error else ";".join(result.flags),
+            "reason": result.error.message if result.error else ";".join(faults(result)),
             "duration_s": "" if result.duration_s is None else f"{result.duration_s:.3f}",
             "sample_rate": "" if result.sample_rate is None else str(result.sample_rate),
         }

@@ -12,7 +12,7 @@ from serve.page.metadata import ask_metadata
 from serve.page.model_facts import ModelFacts
 from serve.page.recording import playable
 from serve.page.report import report
-from serve.page.words import plain, quality, verdict
+from serve.page.words import faults, plain, quality, verdict
 
 UPLOAD, RECORD = "Upload a file", "Record with the microphone"
 TYPES = ["wav", "flac", "ogg"]
@@ -89,8 +89,9 @@ def _show_recording(judgement: Judgement) -> None:
     st.markdown(f"{plain(recording.name)}: {recording.duration_s:.2f} s, {recording.sample_rate} Hz, {averaged}.")
     st.audio(playable(recording), format="audio/wav", alt="The recording, made as loud as possible")
     st.subheader("Quality of the recording", anchor=False)
-    sentences = "\n".join(f"- {plain(sentence)}" for sentence in quality(judgement.result.flags))
-    (st.warning if judgement.result.flags else st.markdown)(sentences)
+    found = faults(judgement.result)
+    sentences = "\n".join(f"- {plain(sentence)}" for sentence in quality(found))
+    (st.warning if found else st.markdown)(sentences)
 
 
 def _show_answer(judgement: Judgement, several: bool) -> None:
@@ -103,7 +104,7 @@ def _show_answer(judgement: Judgement, several: bool) -> None:
     st.subheader("Over time", anchor=False)
     track = judgement.track
     st.markdown(
-        f"A track of windows: {len(track.flags)} of {judgement.facts.window_s:g} s"
+        f"A track of windows: {len(track.faults)} of {judgement.facts.window_s:g} s"
         + (f", one every {track.step_s:.3g} s" if track.step_s else "")
         + ", each answered as a recording of its own and drawn at its middle. They are not events with exact borders."
     )

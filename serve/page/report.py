@@ -7,7 +7,7 @@ import jinja2
 
 from serve.page.answer_table import label_rows, track_rows
 from serve.page.judgement import Judgement
-from serve.page.words import NOT_A_DIAGNOSIS, quality, verdict
+from serve.page.words import NOT_A_DIAGNOSIS, faults, quality, verdict
 
 
 def report(judgements: Sequence[Judgement], written: datetime | None = None) -> str:
@@ -28,7 +28,7 @@ def report(judgements: Sequence[Judgement], written: datetime | None = None) -> 
             {
                 "judgement": judgement,
                 "verdict": verdict(judgement.result),
-                "quality": quality(judgement.result.flags),
+                "quality": quality(faults(judgement.result)),
                 "labels": label_rows(judgement.result, judgement.facts),
                 "windows": track_rows(judgement.track),
             }

@@ -8,6 +8,7 @@ import numpy as np
 from serve.page.client import Metadata, Service, ServiceError, batches
 from serve.page.model_facts import ModelFacts
 from serve.page.recording import Recording, wav
+from serve.page.words import faults
 from serve.schemas import RecordingAnswer
 
 # More windows than pixels of the picture's width would only cost time; longer recordings are then covered in longer steps.
@@ -24,7 +25,7 @@ class Track:
         end_s: [W], s.
         probabilities: [W, L]; NaN where a window was not answered.
         decided: bool [W, L].
-        flags: names of each window's quality flags.
+        faults: names of each window's quality flags and warnings.
     """
 
     labels: list[str]
@@ -32,7 +33,7 @@ class Track:
     end_s: np.ndarray
     probabilities: np.ndarray = field(repr=False)
     decided: np.ndarray = field(repr=False)
-    flags: list[list[str]] = field(repr=False)
+    faults: list[list[str]] = field(repr=False)
 
     @property
     def step_s(self) -> float:
@@ -88,5 +89,5 @@ def track(
         end_s=np.minimum(starts + window, len(recording.waveform)) / rate,
         probabilities=np.array([[label.probability for label in result.labels] or missing for result in results]),
         decided=np.array([[label.decided for label in result.labels] or [False] * len(facts.labels) for result in results]),
-        flags=[result.flags for result in results],
+        faults=[faults(result) for result in results],
     )

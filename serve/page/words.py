@@ -13,8 +13,12 @@ FLAGS = {
     "too_short": "Too short: under 0.1 s.",
     "not_finite": "Not finite: the file holds values that are no numbers; they are heard as silence.",
     "constant": "Constant: as flat as silence, but away from zero, as from a loose contact.",
+    "noise_only": "Noise only: nothing in it rises and falls as breaths or heartbeats do.",
 }
-NO_FLAGS = "No fault was found: not silent, constant, clipped, too short, nor with values that are no numbers."
+NO_FLAGS = (
+    "No fault was found: not silent, constant, clipped, too short, nor with values that are no numbers, "
+    "and not noise alone, which is judged from 4 s on."
+)
 PRESENT, ABSENT, UNDECIDED = "present", "absent", "undecided"
 SPECIAL = re.compile(f"([{re.escape(string.punctuation)}])")
 
@@ -24,9 +28,14 @@ def plain(text: str) -> str:
     return SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
-def quality(flags: Sequence[str]) -> list[str]:
-    """A sentence for each quality flag, or one that says there are none."""
-    return [FLAGS.get(flag, f"Flagged: {flag}.") for flag in flags] or [NO_FLAGS]
+def faults(result: RecordingAnswer) -> list[str]:
+    """Names of what speaks against a recording: the bundle's quality flags and the service's warnings."""
+    return [*result.flags, *result.warnings]
+
+
+def quality(faults: Sequence[str]) -> list[str]:
+    """A sentence for each fault, or one that says there are none."""
+    return [FLAGS.get(fault, f"Flagged: {fault}.") for fault in faults] or [NO_FLAGS]
 
 
 def decision(answer: LabelAnswer) -> str:
@@ -44,5 +53,5 @@ def verdict(result: RecordingAnswer) -> str:
         heard = f"The model says: {', '.join(present)}." if present else "The model finds none of its labels."
     open_ones = [answer.label for answer in result.labels if answer.undecided]
     undecided = f" It does not decide on {', '.join(open_ones)}: the probability lies in the abstain band." if open_ones else ""
-    flagged = " The recording has a fault, so the answer means little." if result.flags else ""
+    flagged = " The recording has a fault, so the answer means little." if faults(result) else ""
     return heard + undecided + flagged

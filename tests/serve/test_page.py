@@ -140,8 +140,9 @@ def test_a_bad_file_is_one_sentence_and_the_page_goes_on(page: AppTest, content:
         (np.full(4000, 0.25), "Constant: "),
         (np.where(np.arange(4000) == 7, np.nan, made_clip(1.0, 4000, 3)[:, 0]), "Not finite: "),
         (np.clip(4 * made_clip(1.0, 4000, 3)[:, 0], -0.5, 0.5), "Clipped: "),
+        (made_clip(5.0, 4000, 3)[:, 0], "Noise only: "),
     ],
-    ids=["silent", "constant", "nan", "clipped"],
+    ids=["silent", "constant", "nan", "clipped", "noise"],
 )
 def test_faults_of_a_recording_are_said_in_words(page: AppTest, waveform: np.ndarray, words: str) -> None:
     upload(page, wav(waveform.astype(np.float32), 4000, "FLOAT"))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,20 @@ TOKEN = {"authorization": "Bearer secret"}
 
 
 class Process:
-    """A service in a process of its own."""
+    """A service in a process of its own.
 
-    def __init__(self, folder: Path, *args: object, **environment: str) -> None:
+    Args:
+        folder: for its log.
+        args: of its command line.
+        within: words of a command that runs it, by exec.
+        environment: of it, beside that of the tests.
+    """
+
+    def __init__(self, folder: Path, *args: object, within: Sequence[str] = (), **environment: str) -> None:
         self.log_path = folder / "log.jsonl"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "serve", "--port", "0", *map(str, args)],
+                [*within, sys.executable, "-m", "serve", "--port", "0", *map(str, args)],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
                 stderr=log,
@@ -62,8 +69,8 @@ class Process:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *args: object, **environment: str) -> Iterator[Process]:
-    process = Process(folder, *args, **environment)
+def running(folder: Path, *args: object, within: Sequence[str] = (), **environment: str) -> Iterator[Process]:
+    process = Process(folder, *args, within=within, **environment)
     try:
         yield process
     finally:
