@@ -1,13 +1,15 @@
 """Twice as many requests as a service can answer: what is answered, what is refused, how long it takes, and whether every answer is right.
 
 The capacity is measured first, by as many clients as the service takes at once, each of which waits for its answer. Then requests are sent
-at twice that rate whether or not they are answered.
+at twice that rate whether or not they are answered. Meanwhile decoders are killed, the disk is full for a while, and another bundle takes
+over.
 """
 
 import argparse
 import asyncio
 import itertools
 import json
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from benchmarks.bad_day import bad_day, swapped, two_versions
 from benchmarks.known_answers import TOLERANCE, KnownAnswer, known_answers
 from benchmarks.service_process import ServiceProcess, service_process
 from common import cli
@@ -87,11 +90,13 @@ class Seen:
         latencies_s: of the answered requests.
         refusals_s: latencies of those with status 503.
         outcomes: "200", or status and reason.
+        versions: of the bundles that answered.
     """
 
     latencies_s: list[float] = field(default_factory=list)
     refusals_s: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
+    versions: Counter[str] = field(default_factory=Counter)
     wrong: int = 0
     largest_difference: float = 0.0
 
@@ -110,6 +115,7 @@ class Seen:
             self.refusals_s.append(seconds)
             return
         self.outcomes["200"] += 1
+        self.versions[body["model"]] += 1
         self.latencies_s.append(seconds)
         difference = known.difference(body["results"][0])
         self.largest_difference = max(self.largest_difference, difference)
@@ -124,12 +130,16 @@ def load(bundle: Path, seconds: float, capacity_seconds: float, backend: str) ->
     if seconds <= 0 or capacity_seconds <= 0:
         raise UserError(f"--seconds is {seconds:g} and --capacity-seconds {capacity_seconds:g}: expected more than 0 of each.")
     known = known_answers(bundle)
-    with service_process(bundle, "--backend", backend) as service:
-        return asyncio.run(_measured(service, known, seconds, capacity_seconds, backend))
+    with (
+        tempfile.TemporaryDirectory(prefix="auscult-load-") as folder,
+        two_versions(Path(folder), bundle) as link,
+        service_process(link, "--backend", backend) as service,
+    ):
+        return asyncio.run(_measured(service, link, known, seconds, capacity_seconds, backend))
 
 
 async def _measured(
-    service: ServiceProcess, known: list[KnownAnswer], seconds: float, capacity_seconds: float, backend: str
+    service: ServiceProcess, link: Path, known: list[KnownAnswer], seconds: float, capacity_seconds: float, backend: str
 ) -> dict[str, Any]:
     client = Client(service.url)
     single = Seen()
@@ -139,8 +149,11 @@ async def _measured(
     capacity = calm.outcomes["200"] / elapsed
     before = service.memory_mb(), service.descriptors()
     say(f"capacity {capacity:.1f} requests per second; sending {OVERLOAD * capacity:.1f} for {seconds:g} s")
-    busy, sent_s, elapsed = await _open_loop(client, known, seconds, OVERLOAD * capacity)
+    (busy, sent_s, elapsed), happened = await asyncio.gather(
+        _open_loop(client, known, seconds, OVERLOAD * capacity), bad_day(service, link, seconds)
+    )
     at_its_end = service.memory_mb()
+    await swapped(service)
     after = Seen()
     for answer in known:
         await after.ask(client, answer)
@@ -156,6 +169,8 @@ async def _measured(
         "outcomes": dict(busy.outcomes.most_common()),
         "share_503": round(unavailable / sent, 4),
         "faults": sent - busy.outcomes["200"] - unavailable,
+        **happened,
+        "answers_by_version": dict(busy.versions + after.versions),
         "p50_ms": busy.ms(0.5, busy.latencies_s),
         "p99_ms": busy.ms(0.99, busy.latencies_s),
         "refused_p50_ms": busy.ms(0.5, busy.refusals_s),

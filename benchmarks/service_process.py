@@ -80,7 +80,7 @@ def service_process(bundle: Path, *options: object) -> Iterator[ServiceProcess]:
         folder = Path(name)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": name, "HOME": name}
         with (folder / "log").open("wb") as log:
-            command = [sys.executable, "-m", "serve", "--model", str(bundle.resolve()), "--port", "0", *map(str, options)]
+            command = [sys.executable, "-m", "serve", "--model", str(bundle.absolute()), "--port", "0", *map(str, options)]
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         service = ServiceProcess("", process.pid, folder)
         try:
