@@ -70,13 +70,10 @@ async def swapped(service: ServiceProcess) -> None:
 
 @contextmanager
 def no_file_grows(service: ServiceProcess) -> Iterator[None]:
-    """Within the block every write of the service to a file fails, its log's among them, as on a full disk."""
-    before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in service.processes()}
-    for pid, (_, hard) in before.items():
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+    """Within the block every write of the service to a file fails, its log's among them, as on a full disk. Its decoders never may."""
+    soft, hard = resource.prlimit(service.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (0, hard))
     try:
         yield
     finally:
-        for pid, limits in before.items():
-            with suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (soft, hard))

@@ -19,13 +19,13 @@ START_S = 120
 
 def main() -> None:
     # Nobody but the page asks the service, which listens inside of the container only.
-    own = {"AUSCULT_HOST": "127.0.0.1", "AUSCULT_PORT": "8000", "AUSCULT_TOKEN": secrets.token_urlsafe(), "AUSCULT_SERVICES": SERVICE}
+    own = {"AUSCULT_HOST": "127.0.0.1", "AUSCULT_PORT": "8000", "AUSCULT_TOKEN": secrets.token_urlsafe()}
     environment = {"AUSCULT_MODEL": "bundle", "AUSCULT_BACKEND": "onnx", **os.environ, **own}
     signal.signal(signal.SIGTERM, stop)
     processes = [subprocess.Popen([sys.executable, "-m", "serve"], env=environment)]
     try:
         wait_for(processes[0])
-        page = ["--host", "0.0.0.0", "--port", os.environ.get("PAGE_PORT", "7860")]
+        page = ["--service", SERVICE, "--host", "0.0.0.0", "--port", os.environ.get("PAGE_PORT", "7860")]
         processes.append(subprocess.Popen([sys.executable, "-m", "serve.page", *page], env=environment))
         while all(process.poll() is None for process in processes):
             time.sleep(0.5)

@@ -70,8 +70,11 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from None
     os.environ[SERVICES] = given.service
     # Late: a wrong option should not wait for Streamlit.
+    from streamlit import net_util
     from streamlit.web.cli import main as streamlit
 
+    # It would ask a host of Amazon's under which address the world sees this machine.
+    net_util.get_external_ip = lambda: None
     streamlit(["run", str(Path(__file__).with_name("app.py")), *streamlit_options(given)], prog_name=PROGRAM)
 
 

@@ -37,8 +37,7 @@ def track_rows(track: Track) -> list[Row]:
             "From (s)": f"{track.begin_s[window]:.2f}",
             "To (s)": f"{track.end_s[window]:.2f}",
             **{label: _probability(track.probabilities[window, column]) for column, label in enumerate(track.labels)},
-            "From its threshold on": ", ".join(label for label, decided in zip(track.labels, track.decided[window], strict=True) if decided)
-            or "none",
+            "Present": ", ".join(label for label, present in zip(track.labels, track.present[window], strict=True) if present) or "none",
             "Faults": ", ".join(found) or "none",
         }
         for window, found in enumerate(track.faults)

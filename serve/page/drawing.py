@@ -62,7 +62,7 @@ def overview(recording: Recording, facts: ModelFacts, result: RecordingAnswer, t
         _spectrogram(image, recording, facts)
         _labels_over(image, track, recording.duration_s)
         for column, (axes, answer) in enumerate(zip(rows, result.labels, strict=True)):
-            _probability(axes, track, column, answer.threshold, recording.duration_s)
+            _probability(axes, track, column, answer.threshold, facts.abstain.get(answer.label), recording.duration_s)
         rows[-1].set_xlabel("Time (s)")
         rows[-1].set_xlim(0, recording.duration_s)
         top = min(facts.band_hz, recording.sample_rate / 2)
@@ -70,7 +70,7 @@ def overview(recording: Recording, facts: ModelFacts, result: RecordingAnswer, t
         return Picture(
             _png(figure),
             f"Waveform, spectrogram up to {top:g} Hz and probability of each label over {recording.duration_s:.1f} s. "
-            f"Decided windows: {said}. The table of windows has the same numbers.",
+            f"Present: {said}. The table of windows has the same numbers.",
         )
 
 
@@ -135,9 +135,9 @@ def cells(track: Track, duration_s: float) -> np.ndarray:
 
 
 def spans(track: Track, column: int, duration_s: float) -> list[tuple[float, float]]:
-    """Stretches (begin, end), s, of neighbouring windows for which a label was decided."""
+    """Stretches (begin, end), s, of neighbouring windows in which a label is present."""
     edges = cells(track, duration_s)
-    changes = np.diff(track.decided[:, column].astype(int), prepend=0, append=0)
+    changes = np.diff(track.present[:, column].astype(int), prepend=0, append=0)
     return [(float(edges[i]), float(edges[j])) for i, j in zip(np.flatnonzero(changes == 1), np.flatnonzero(changes == -1), strict=True)]
 
 
@@ -158,8 +158,10 @@ def _labels_over(axes: Axes, track: Track, duration_s: float) -> None:
             name.set(color=INK, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.3})
 
 
-def _probability(axes: Axes, track: Track, column: int, threshold: float, duration_s: float) -> None:
+def _probability(axes: Axes, track: Track, column: int, threshold: float, band: tuple[float, float] | None, duration_s: float) -> None:
     edges = cells(track, duration_s)
+    if band is not None and band[1] > band[0]:
+        axes.axhspan(*band, facecolor="none", edgecolor=VERMILION, hatch=HATCH, linewidth=0, zorder=0)
     axes.axhline(threshold, color=INK, linewidth=1.2, linestyle="--")
     axes.stairs(track.probabilities[:, column], edges, color=BLUE, linewidth=1.6, baseline=None)
     for begin, end in spans(track, column, duration_s):

@@ -110,7 +110,8 @@ def _show_answer(judgement: Judgement, several: bool) -> None:
     )
     st.image(judgement.overview.png, alt=judgement.overview.alt, width="stretch")
     st.markdown(
-        "White bars over the spectrogram, and dotted stretches below: windows for which the label was decided. Dashed lines: thresholds."
+        "White bars over the spectrogram, and dotted stretches below: windows in which the label is present. Dashed lines: thresholds. "
+        "Hatched: abstain bands."
     )
     with st.expander(f"The same numbers as a table, {plain(judgement.service)}"):
         _table(track_rows(track), "Probabilities of each window")

@@ -8,7 +8,7 @@ import numpy as np
 from serve.page.client import Metadata, Service, ServiceError, batches
 from serve.page.model_facts import ModelFacts
 from serve.page.recording import Recording, wav
-from serve.page.words import faults
+from serve.page.words import PRESENT, decision, faults
 from serve.schemas import RecordingAnswer
 
 # More windows than pixels of the picture's width would only cost time; longer recordings are then covered in longer steps.
@@ -24,7 +24,7 @@ class Track:
         begin_s: [W], s.
         end_s: [W], s.
         probabilities: [W, L]; NaN where a window was not answered.
-        decided: bool [W, L].
+        present: bool [W, L]; decided, and not in the abstain band.
         faults: names of each window's quality flags and warnings.
     """
 
@@ -32,7 +32,7 @@ class Track:
     begin_s: np.ndarray
     end_s: np.ndarray
     probabilities: np.ndarray = field(repr=False)
-    decided: np.ndarray = field(repr=False)
+    present: np.ndarray = field(repr=False)
     faults: list[list[str]] = field(repr=False)
 
     @property
@@ -88,6 +88,6 @@ def track(
         begin_s=starts / rate,
         end_s=np.minimum(starts + window, len(recording.waveform)) / rate,
         probabilities=np.array([[label.probability for label in result.labels] or missing for result in results]),
-        decided=np.array([[label.decided for label in result.labels] or [False] * len(facts.labels) for result in results]),
+        present=np.array([[decision(label) == PRESENT for label in result.labels] or [False] * len(facts.labels) for result in results]),
         faults=[faults(result) for result in results],
     )

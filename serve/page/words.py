@@ -46,12 +46,18 @@ def verdict(result: RecordingAnswer) -> str:
     """The answer in one or two sentences."""
     if result.error is not None:
         return f"Not answered: {result.error.message}"
-    if result.decided is not None:
-        heard = f"The model says: {result.decided}."
-    else:
-        present = [answer.label for answer in result.labels if decision(answer) == PRESENT]
-        heard = f"The model says: {', '.join(present)}." if present else "The model finds none of its labels."
+    sentences = []
+    present = [answer.label for answer in result.labels if decision(answer) == PRESENT]
     open_ones = [answer.label for answer in result.labels if answer.undecided]
-    undecided = f" It does not decide on {', '.join(open_ones)}: the probability lies in the abstain band." if open_ones else ""
-    flagged = " The recording has a fault, so the answer means little." if faults(result) else ""
-    return heard + undecided + flagged
+    if result.decided is not None and result.decided not in open_ones:
+        sentences.append(f"The model says: {result.decided}.")
+    elif present:
+        sentences.append(f"The model says: {', '.join(present)}.")
+    elif not open_ones:
+        sentences.append("The model finds none of its labels.")
+    if open_ones:
+        lies = "the probability lies in the abstain band" if len(open_ones) == 1 else "their probabilities lie in the abstain bands"
+        sentences.append(f"The model does not decide on {', '.join(open_ones)}: {lies}.")
+    if faults(result):
+        sentences.append("The recording has a fault, so the answer means little.")
+    return " ".join(sentences)

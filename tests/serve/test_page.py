@@ -6,10 +6,13 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+import streamlit.web.cli
+from streamlit import net_util
 from streamlit.testing.v1 import AppTest
 
 import serve.page.app
@@ -22,7 +25,8 @@ from serve.page.options import parse_services, services_of
 from serve.page.report import report
 from serve.page.spectrogram import spectrogram
 from serve.page.track import MOST_WINDOWS, window_starts
-from serve.page.words import plain
+from serve.page.words import plain, verdict
+from serve.schemas import LabelAnswer, RecordingAnswer
 from tests.serve.made_bundle import LABELS, made_bundle, made_clip
 from tests.serve.serving import Serving, serving, wav
 
@@ -220,6 +224,38 @@ def test_a_tone_stands_at_its_frequency_and_time() -> None:
     assert row / (shown.levels_db.shape[0] - 1) * shown.top_hz == pytest.approx(700, abs=16)
     assert 1 <= column / shown.levels_db.shape[1] * shown.duration_s <= 2
     assert (shown.duration_s, shown.top_hz) == (3, 2000) and shown.levels_db[:, 10].max() < -60
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "words"),
+    [
+        ("wheeze+ crackle-", {}, "The model says: wheeze."),
+        ("wheeze- crackle-", {}, "The model finds none of its labels."),
+        ("wheeze? crackle-", {}, "The model does not decide on wheeze: the probability lies in the abstain band."),
+        ("wheeze? crackle?", {}, "The model does not decide on wheeze, crackle: their probabilities lie in the abstain bands."),
+        ("wheeze+ crackle?", {}, "The model says: wheeze. The model does not decide on crackle: the probability lies in the abstain band."),
+        ("asthma+ healthy-", {"decided": "asthma"}, "The model says: asthma."),
+        ("asthma? healthy-", {"decided": "asthma"}, "The model does not decide on asthma: the probability lies in the abstain band."),
+        ("wheeze+", {"warnings": ["noise_only"]}, "The model says: wheeze. The recording has a fault, so the answer means little."),
+    ],
+)
+def test_an_answer_in_words(labels: str, given: dict[str, Any], words: str) -> None:
+    answers = [
+        LabelAnswer(label=word[:-1], probability=0.5, threshold=0.5, decided=word[-1] != "-", undecided=word[-1] == "?")
+        for word in labels.split()
+    ]
+    assert verdict(RecordingAnswer(index=0, status="ok", labels=answers, **given)) == words
+
+
+def test_no_host_is_asked_for_the_machine_s_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("a host was asked")
+
+    monkeypatch.setattr(net_util, "get_external_ip", net_util.get_external_ip)
+    monkeypatch.setattr(net_util, "_make_blocking_http_get", asked)
+    monkeypatch.setattr(streamlit.web.cli, "main", lambda args, prog_name: net_util.get_external_ip())
+    monkeypatch.setenv("AUSCULT_SERVICES", "http://x")
+    main(["--host", "0.0.0.0"])
 
 
 def stub(*responses: httpx.Response) -> Service:
