@@ -13,7 +13,7 @@ from benchmarks.uploads import encoded
 from common.errors import UserError
 
 TOLERANCE = 1e-5
-# Seconds, Hz, channels, format, encoding.
+# Seconds, Hz, channels, format, encoding: every kind of file that the service takes, and rates above, at and below a model's.
 SHAPES = (
     (0.3, 4000, 1, "WAV", "PCM_16"),
     (2.0, 4000, 1, "FLAC", "PCM_16"),
@@ -23,6 +23,10 @@ SHAPES = (
     (1.5, 16000, 1, "WAV", "FLOAT"),
     (4.0, 44100, 1, "WAV", "PCM_16"),
     (3.0, 48000, 2, "FLAC", "PCM_24"),
+    (1.0, 4000, 1, "WAV", "PCM_U8"),
+    (2.0, 16000, 1, "OGG", "VORBIS"),
+    (1.5, 11025, 3, "WAVEX", "FLOAT"),
+    (1.0, 22050, 1, "RF64", "PCM_16"),
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+from benchmarks.known_answers import SHAPES
 from finetune.predict.model_file import ModelFile
 from finetune.tasks.multilabel import MultiLabel
 from serve.decision import label_answers
@@ -26,20 +27,9 @@ def offline(bundle: Path) -> ModelFile:
     return ModelFile(torch.jit.load(str(bundle / "model.pt")), description, MultiLabel())
 
 
-@pytest.mark.parametrize(
-    ("seconds", "rate", "channels", "subtype", "kind"),
-    [
-        (0.3, 4000, 1, "PCM_16", "WAV"),
-        (1.0, 4000, 1, "PCM_U8", "WAV"),
-        (5.2, 44100, 2, "PCM_24", "WAV"),
-        (2.0, 8000, 1, "PCM_16", "FLAC"),
-        (2.0, 16000, 1, "VORBIS", "OGG"),
-        (1.5, 11025, 3, "FLOAT", "WAVEX"),
-        (1.0, 22050, 1, "PCM_16", "RF64"),
-    ],
-)
+@pytest.mark.parametrize(("seconds", "rate", "channels", "kind", "subtype"), SHAPES)
 def test_the_answer_is_the_offline_one(
-    service: Serving, offline: ModelFile, seconds: float, rate: int, channels: int, subtype: str, kind: str
+    service: Serving, offline: ModelFile, seconds: float, rate: int, channels: int, kind: str, subtype: str
 ) -> None:
     content = wav(made_clip(seconds, rate, 5, channels), rate, subtype, kind)
     response = service.predict(content)
