@@ -1,6 +1,7 @@
 """From settings to a listening service: one worker in this process, or several under a supervisor."""
 
 import logging
+import resource
 import signal
 import sys
 from types import FrameType
@@ -19,6 +20,8 @@ def run(settings: Settings) -> None:
         StartError: the address is taken, or the bundle cannot be served.
     """
     set_up(settings.log_level)
+    # Whatever ends this process or its workers, recordings must not land on the disk as a core dump.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if unknown := unknown_variables():
         log("unknown_variables", logging.WARNING, names=unknown)
     listener = bind(settings.host, settings.port)

@@ -161,6 +161,7 @@ def test_a_worker_alone_writes_no_file_and_goes_on_without_its_log(bundle: Path,
         )
     try:
         until(lambda: process.poll() is not None or listening_port(process.pid))
+        assert re.search(r"^Max core file size +0 +0 ", Path(f"/proc/{process.pid}/limits").read_text(), re.MULTILINE)
         with httpx.Client(base_url=f"http://127.0.0.1:{listening_port(process.pid)}", timeout=WAIT_S) as client:
             for content in (GOOD, large, b"no audio"):
                 assert client.post("/v1/predict", files={"file": ("x", content)}).status_code == (422 if content == b"no audio" else 200)
