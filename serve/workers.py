@@ -38,12 +38,12 @@ def run_workers(settings: Settings, listener: socket.socket) -> None:
     """
     # Here it can be said in one sentence; workers read it again.
     read_bundle(settings.model, settings.backend, settings.sign_key)
-    _export(settings)
     with tempfile.TemporaryDirectory(prefix="auscult-metrics-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
         try:
             reserve(Path(folder), settings.workers)
         except OSError as error:
             raise StartError(f"Cannot keep the metrics of {settings.workers} workers in {folder} ({error.strerror}): make room.") from error
+        _export(settings)
         os.environ[FOLDER] = folder
         config = uvicorn.Config("serve.workers:worker", factory=True, workers=settings.workers, **server_options(settings))
         supervisor = _Supervisor(config, [listener])
