@@ -37,12 +37,14 @@ def verdict(result: RecordingAnswer) -> str:
     """The answer in one or two sentences."""
     if result.error is not None:
         return f"Not answered: {result.error.message}"
+    open_ones = [answer.label for answer in result.labels if answer.undecided]
     if result.decided is not None:
         heard = f"The model says: {result.decided}."
+    elif len(open_ones) == len(result.labels):
+        heard, open_ones = "The model leaves all of its labels open: no probability is clear enough.", []
     else:
         present = [answer.label for answer in result.labels if decision(answer) == PRESENT]
         heard = f"The model says: {', '.join(present)}." if present else "The model finds none of its labels."
-    open_ones = [answer.label for answer in result.labels if answer.undecided]
     undecided = f" It does not decide on {', '.join(open_ones)}: the probability lies in the abstain band." if open_ones else ""
     flagged = " The recording has a fault, so the answer means little." if result.flags else ""
     return heard + undecided + flagged

@@ -75,9 +75,8 @@ def test_an_exported_file_answers_probabilities_that_sum_to_1_and_a_class(
     made: Path, records: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     out, _ = records
-    figures = main(
-        ["export", "--run", str(out), "--out", str(tmp_path / "model.pt"), "--calibration", "temperature", "--per_fold", "false"]
-    )
+    options = ["--calibration", "temperature", "--per_fold", "false", "--abstain", "0.6"]
+    figures = main(["export", "--run", str(out), "--out", str(tmp_path / "model.pt"), *options])
     extra = {"model.json": "", "MODEL_CARD.md": ""}
     file = torch.jit.load(str(tmp_path / "model.pt"), _extra_files=extra)
     description = json.loads(extra["model.json"])
@@ -86,11 +85,21 @@ def test_an_exported_file_answers_probabilities_that_sum_to_1_and_a_class(
     assert figures["thresholds"] == pytest.approx([1 / 3] * 3) and figures["parity"] < 1e-5
     probabilities, _ = file(0.1 * torch.randn(4, 9000), 4000)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(4))
-    main(["predict", "--model", str(tmp_path / "model.pt"), "--input", str(made), "--out", str(tmp_path / "predictions.csv")])
+    submission = ["--submission", str(tmp_path / "submission.csv")]
+    main(["predict", "--model", str(tmp_path / "model.pt"), "--input", str(made), "--out", str(tmp_path / "predictions.csv"), *submission])
     predicted = pd.read_csv(tmp_path / "predictions.csv")
     answered = predicted[predicted["status"] != "failed"]
     probable = answered.filter(like="prob_").idxmax(axis=1).str.removeprefix("prob_")
-    assert len(answered) == 48 and (answered["decided"] == probable).all()
+    assert len(answered) == 48
+    # The limit is that of the report; what it leaves to a person has no class, but in a submission.
+    main(["report", "--run", str(out), "--resamples", "5", "--out", str(tmp_path / "report"), *options[:2], *options[4:]])
+    limit = json.loads((tmp_path / "report" / "metrics.json").read_text())["class_abstention"]["limit"]
+    assert description["abstain_limit"] == limit and description["abstain_kept"] == 0.6 and set(description["abstain"].values()) == {None}
+    left = answered.filter(like="prob_").max(axis=1) < limit
+    assert 0 < left.sum() < 48 and (answered["decided"] == probable.where(~left)).equals(~left) and answered["decided"][left].isna().all()
+    assert (answered.filter(like="undecided_").to_numpy() == left.to_numpy()[:, None]).all()
+    submitted = pd.read_csv(tmp_path / "submission.csv", header=None, index_col=0)[1]
+    assert (submitted[[Path(file).stem for file in answered["file"]]].to_numpy() == probable.to_numpy()).all()
 
 
 def test_runs_of_classes_are_compared_by_their_scores(
