@@ -21,5 +21,5 @@ def name_by_module(model: "ir.Model") -> None:
 
 def encoder_of(name: str) -> str | None:
     """The path of the encoder that a node is of, ``model.networks.0.encoder``, by the name that `name_by_module` gave it; None outside."""
-    before, found, _ = f"{name.partition('/')[0]}.".partition(".encoder.")
-    return f"{before}.encoder" if found else None
+    before, found, _ = f".{name.partition('/')[0]}.".partition(".encoder.")
+    return f"{before}.encoder".lstrip(".") if found else None

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from common.errors import UserError
 from finetune.export.node_names import encoder_of
 
 Inputs = dict[str, np.ndarray]
@@ -28,12 +29,18 @@ def quantise(source: Path, target: Path, clips: Iterable[Inputs]) -> None:
         target: to write.
         clips: inputs of the file, one clip at a time.
 
+    Raises:
+        UserError: no encoder has anything that could be quantised.
+
     Reference:
         Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference", 2018, section 2.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     nodes = _reducible(onnx.load(source).graph)
+    # An empty list would be taken for all nodes.
+    if not nodes:
+        raise UserError("its encoders have no operator that could be quantised behind a first convolution")
     root, level = logging.getLogger(), logging.getLogger().level
     # It asks by the root logger for a preparation that the exporter has done: batch norms are in their convolutions.
     root.setLevel(logging.ERROR)
