@@ -70,7 +70,7 @@ def write_reduced(
         training = clips.training(judged.folds, CALIBRATION_CLIPS)
     except UserError as error:
         return {kind: {"reason": str(error).rstrip(".")} for kind in wanted.kinds}
-    written = {}
+    written: dict[str, Any] = {}
     for kind in wanted.kinds:
         loss = {**auroc_loss(judged, full, answers[kind], evaluation.scored), "limit": wanted.max_loss}
         written[kind] = {**_written(folder, kind, onnx, loss, clips, training), "loss": loss}
