@@ -58,6 +58,8 @@ def write_reduced(
     Returns:
         ``twins`` of model.json: kind -> how to call it, its golden clips and its ``loss``; or the ``reason`` for which it is not there.
     """
+    if not wanted.kinds:
+        return {}
     try:
         if "reason" in onnx:
             raise UserError(f"there is no {ONNX} to reduce: {onnx['reason']}")
