@@ -19,6 +19,7 @@ from finetune.__main__ import main
 from finetune.evaluation.out_of_fold import check_out_of_fold
 from finetune.export.reduced.clips import RunClips
 from finetune.export.reduced.loss import auroc_loss
+from finetune.export.reduced.write import Wanted, write_reduced
 from finetune.run_folder import read_run_folder
 from tests.docs.pages import ROOT, names, tables
 
@@ -150,6 +151,11 @@ def test_without_the_recordings_there_is_a_reason(export: list[str], tmp_path: P
     main([*export, "--out", str(tmp_path / "bundle")])
     about = json.loads((tmp_path / "bundle" / "model.json").read_text())["twins"]
     assert "there are no clips to judge it by" in about["float16"]["reason"] and "loss" not in about["float16"]
+
+
+def test_nothing_is_measured_where_no_twin_is_asked_for(tmp_path: Path) -> None:
+    nothing: Any = None
+    assert write_reduced(tmp_path, nothing, nothing, nothing, {"sample_rate": 4000}, Wanted()) == {}
 
 
 def test_a_file_alone_has_none(export: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
