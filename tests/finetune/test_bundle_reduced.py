@@ -119,7 +119,7 @@ def test_they_answer_like_the_model_and_verify_by_their_own_golden_clips(
 
 
 def test_docs_name_their_keys(twins: dict[str, Any]) -> None:
-    of_twin, of_loss = tables(ROOT / "docs" / "bundle.md", "Twins in fewer bits")
+    of_twin, of_loss, _ = tables(ROOT / "docs" / "bundle.md", "Twins in fewer bits")
     assert names(of_twin) == twins["int8"].keys() | {"reason"}
     loss = twins["int8"]["loss"]
     assert names(of_loss) == loss.keys() | loss["macro"].keys()
