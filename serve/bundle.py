@@ -13,7 +13,7 @@ FORMAT = "auscult.model/1"
 DESCRIPTION = "model.json"
 SIGNATURE = "SIGNATURE"
 CARD = "MODEL_CARD.md"
-MODEL_FILES = {"torch": "model.pt", "onnx": "model.onnx"}
+MODEL_FILES = {"torch": "model.pt", "onnx": "model.onnx", "onnx-int8": "model.int8.onnx", "onnx-float16": "model.float16.onnx"}
 NEEDED_KEYS = ("labels", "thresholds", "decoding", "task", "sample_rate", "flags", "files")
 
 
@@ -52,7 +52,7 @@ def read_bundle(folder: Path, backend: str, sign_key: Path | None = None) -> Bun
 
     Args:
         folder: of the bundle.
-        backend: "torch" or "onnx": which model's file to read.
+        backend: which model's file to read, a key of `MODEL_FILES`.
         sign_key: file with the key that the bundle must be signed with; None takes any bundle.
 
     Raises:
@@ -67,12 +67,15 @@ def read_bundle(folder: Path, backend: str, sign_key: Path | None = None) -> Bun
         return _checked(folder, name, description["files"])
 
     name = MODEL_FILES[backend]
+    about = _of_backend(description, backend)
     if name not in description["files"]:
-        reason = (description.get(backend) or {}).get("reason")
+        reason = about.get("reason")
         raise StartError(f"{folder} has no {name}{f' ({reason})' if reason else ''}: choose the other --backend.")
     golden, clips = None, {}
-    if description.get("golden"):
-        place = PurePosixPath(description["golden"]["expected"])
+    # A twin in fewer bits has answers of its own to the golden clips.
+    expected = about.get("golden") or description.get("golden")
+    if expected:
+        place = PurePosixPath(expected["expected"])
         golden = json.loads(checked(str(place)))
         clips = {clip["file"]: checked(str(place.parent / clip["file"])) for clip in golden["clips"]}
     return Bundle(
@@ -83,6 +86,12 @@ def read_bundle(folder: Path, backend: str, sign_key: Path | None = None) -> Bun
         golden=golden,
         clips=clips,
     )
+
+
+def _of_backend(description: dict[str, Any], backend: str) -> dict[str, Any]:
+    """What model.json says of the file that a backend runs; empty where it says nothing."""
+    kind, _, bits = backend.partition("-")
+    return ((description.get("twins") or {}).get(bits) if bits else description.get(kind)) or {}
 
 
 def _read(path: Path, expected: str) -> bytes:

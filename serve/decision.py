@@ -15,23 +15,29 @@ def label_answers(probabilities: np.ndarray, description: dict[str, Any]) -> lis
         description: the bundle's model.json.
     """
     labels, thresholds = description["labels"], description["thresholds"]
-    decided = _decided(probabilities, description)
-    bands = description.get("abstain") or {}
+    decided, undecided = _decided(probabilities, description), _undecided(probabilities, description)
     return [
         LabelAnswer(
             label=label,
             probability=float(probability),
             threshold=threshold,
             decided=bool(decision),
-            undecided=_within(bands.get(label), float(probability)),
+            undecided=left,
         )
-        for label, probability, threshold, decision in zip(labels, probabilities, thresholds, decided, strict=True)
+        for label, probability, threshold, decision, left in zip(labels, probabilities, thresholds, decided, undecided, strict=True)
     ]
 
 
 def one_of(description: dict[str, Any]) -> bool:
     """Whether a recording has exactly one of the labels."""
     return description["decoding"] == "largest_quotient"
+
+
+def the_one(labels: list[LabelAnswer], description: dict[str, Any]) -> str | None:
+    """The one label of a recording; None where the model's labels do not exclude each other, or a person should decide."""
+    if not one_of(description) or any(label.undecided for label in labels):
+        return None
+    return next(label.label for label in labels if label.decided)
 
 
 def flag_names(flags: int, description: dict[str, Any]) -> list[str]:
@@ -53,5 +59,10 @@ def _decided(probabilities: np.ndarray, description: dict[str, Any]) -> np.ndarr
     return decided
 
 
-def _within(band: list[float] | None, probability: float) -> bool:
-    return band is not None and band[0] <= probability < band[1]
+def _undecided(probabilities: np.ndarray, description: dict[str, Any]) -> list[bool]:
+    """Which labels a person should decide; all or none by the limit of classes that exclude each other."""
+    limit, bands = description.get("abstain_limit"), description.get("abstain") or {}
+    if limit is not None:
+        return [float(probabilities.max()) < limit] * len(probabilities)
+    low_high = [bands.get(label) or (0.0, 0.0) for label in description["labels"]]
+    return [low <= probability < high for probability, (low, high) in zip(probabilities.tolist(), low_high, strict=True)]

@@ -10,7 +10,7 @@ from serve.bundle import Bundle, read_bundle
 from serve.errors import StartError
 from serve.golden import check_golden
 
-Backend = Literal["torch", "onnx"]
+Backend = Literal["torch", "onnx", "onnx-int8", "onnx-float16"]
 
 
 class Engine(Protocol):

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from serve.batching import Batcher
 from serve.budget import Budget
 from serve.current_model import CurrentModel
-from serve.decision import flag_names, label_answers, one_of
+from serve.decision import flag_names, label_answers, the_one
 from serve.decode import Decoded, DecodeLimits
 from serve.decoders import Decoders
 from serve.engine import Model
@@ -112,7 +112,7 @@ class Predictor:
             sample_rate=decoded.sample_rate,
             channels=decoded.channels,
             labels=labels,
-            decided=next(label.label for label in labels if label.decided) if one_of(description) else None,
+            decided=the_one(labels, description),
         )
 
     @asynccontextmanager

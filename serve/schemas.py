@@ -27,7 +27,7 @@ class LabelAnswer(BaseModel):
     probability: float = Field(description="0 to 1", examples=[0.83])
     threshold: float = Field(description="from which on the label is decided", examples=[0.41])
     decided: bool = Field(description="by the thresholds and the model's label rule", examples=[True])
-    undecided: bool = Field(description="whether the probability lies in the label's abstain band", examples=[False])
+    undecided: bool = Field(description="whether a person should decide, by the model's abstain band or limit", examples=[False])
 
 
 class RecordingAnswer(BaseModel):
@@ -41,7 +41,9 @@ class RecordingAnswer(BaseModel):
     sample_rate: int | None = Field(default=None, description="of the recording, Hz", examples=[4000])
     channels: int | None = Field(default=None, description="of the recording; they are averaged", examples=[1])
     labels: list[LabelAnswer] = Field(default=[], description="in the model's order")
-    decided: str | None = Field(default=None, description="the one label, where the model's exclude each other", examples=[None])
+    decided: str | None = Field(
+        default=None, description="the one label, where the model's exclude each other and none is undecided", examples=[None]
+    )
     error: Problem | None = Field(default=None, description="of a failed recording", examples=[None])
 
 
@@ -75,7 +77,7 @@ class ModelAnswer(BaseModel):
     """The bundle that answers."""
 
     version: str = Field(description="first 12 hex digits of the SHA-256 of model.json", examples=["3fd2a7b0c1e4"])
-    backend: Literal["torch", "onnx"]
+    backend: Literal["torch", "onnx", "onnx-int8", "onnx-float16"]
     description: dict[str, Any] = Field(
         description="content of the bundle's model.json", examples=[{"labels": ["normal", "wheeze", "crackle"]}]
     )

@@ -30,7 +30,9 @@ class Settings(BaseSettings):
     )
 
     model: Path = Field(description="folder of the bundle that 'python -m finetune export' wrote; read again on SIGHUP")
-    backend: Literal["torch", "onnx"] = Field("torch", description="run model.pt with torch, or model.onnx with ONNX Runtime")
+    backend: Literal["torch", "onnx", "onnx-int8", "onnx-float16"] = Field(
+        "torch", description="run model.pt with torch, or model.onnx, or its twin in fewer bits, with ONNX Runtime"
+    )
     host: str = Field("127.0.0.1", description="address to listen at; 0.0.0.0 is every network")
     port: int = Field(8000, ge=0, le=65535, description="port; 0 takes a free one, which the log names")
     workers: int = Field(1, ge=1, le=64, description="processes behind the port, each with a model of its own")

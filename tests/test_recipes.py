@@ -227,7 +227,9 @@ def test_the_ai_cup_voice_runs_as_it_is_written(tmp_path: Path, monkeypatch: pyt
     assert (figures["files"], figures["failed"]) == (4, 1)
     predicted = pd.read_csv("work/voice/predictions.csv", dtype={"decided": str}, keep_default_na=False)
     submitted = pd.read_csv("work/voice/submission.csv", header=None, dtype=str, keep_default_na=False)
-    assert submitted[0].tolist() == ["0100x", "0101x", "0102x", "0103x"] and submitted[1].tolist() == predicted["decided"].tolist()
+    assert submitted[0].tolist() == ["0100x", "0101x", "0102x", "0103x"]
+    # A challenge wants a class where the file would leave it to a person too.
+    assert all(found in ("", sent) for found, sent in zip(predicted["decided"], submitted[1], strict=True))
     assert submitted[1].tolist()[1] == "" and set(submitted[1][[0, 2, 3]]) <= set("12345")
     rebuilt_by_the_five_networks("work/voice", predicted)
 

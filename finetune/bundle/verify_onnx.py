@@ -16,37 +16,52 @@ import onnxruntime
 
 
 def check(folder: Path) -> dict[str, Any]:
-    """Versions and the largest difference; a ValueError of one sentence where the bundle does not answer as it did when it was made."""
+    """Versions and the largest differences; a ValueError of one sentence where the bundle does not answer as it did when it was made."""
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     about = description["onnx"]
     if "reason" in about:
         raise ValueError(f"this bundle has no model.onnx: {about['reason']}.")
-    if not {"model.onnx", "golden/expected.json"} <= description["files"].keys():
-        raise ValueError("model.json names no hash of model.onnx and golden/expected.json: do not load this bundle.")
+    expected = {"model.onnx": "golden/expected.json"}
+    expected |= {twin["file"]: twin["golden"]["expected"] for twin in description.get("twins", {}).values() if "file" in twin}
+    if not {*expected, *expected.values()} <= description["files"].keys():
+        raise ValueError(f"model.json does not name the hashes of {', '.join([*expected, *expected.values()])}: do not load this bundle.")
     for name, wanted in description["files"].items():
         if not (folder / name).is_file() or hashlib.sha256((folder / name).read_bytes()).hexdigest() != wanted:
             raise ValueError(f"{name} is not the file that model.json names: do not load this bundle.")
-    golden = json.loads((folder / "golden/expected.json").read_text(encoding="utf-8"))
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    found = {name: _compared(folder, name, golden, about) for name, golden in expected.items()}
+    figures = {"onnxruntime": onnxruntime.__version__, **found.pop("model.onnx")}
+    return {**figures, "twins": {name: of_twin["largest_difference"] for name, of_twin in found.items()}}
+
+
+def _compared(folder: Path, name: str, expected: str, about: dict[str, Any]) -> dict[str, Any]:
+    golden = json.loads((folder / expected).read_text(encoding="utf-8"))
+    session = opened(folder / name)
     clips = [clip for clip in golden["clips"] if clip["sample_rate"] == about["sample_rate"]]
     worst = 0.0
     for clip in clips:
-        with wave.open(str(folder / "golden" / clip["file"])) as file:
-            waveform = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float32)[np.newaxis] / 32768
-        if clip["nan_at"] is not None:
-            waveform[0, clip["nan_at"]] = np.nan
-        inputs = {"waveform": waveform, "lengths": np.array([waveform.shape[1]], dtype=np.int64)}
-        for more in about["inputs"][2:]:
-            inputs[more["name"]] = np.full((1, more["shape"][1]), np.nan, dtype=np.float32)
-        probabilities, flags = session.run(["probabilities", "flags"], inputs)
-        difference = float(np.abs(probabilities[0] - np.array(clip["probabilities"])).max())
-        if not difference <= golden["tolerance"] or int(flags[0]) != clip["flags"]:
-            raise ValueError(
-                f"model.onnx answers {clip['name']} with a difference of {difference:.1e} and flags {int(flags[0])}: not the same."
-            )
+        probabilities, flags = answer(session, folder, clip, about)
+        difference = float(np.abs(probabilities - np.array(clip["probabilities"])).max())
+        if not difference <= golden["tolerance"] or flags != clip["flags"]:
+            raise ValueError(f"{name} answers {clip['name']} with a difference of {difference:.1e} and flags {flags}: not the same.")
         worst = max(worst, difference)
-    left_out = len(golden["clips"]) - len(clips)
-    return {"onnxruntime": onnxruntime.__version__, "clips": len(clips), "at_other_rates": left_out, "largest_difference": worst}
+    return {"clips": len(clips), "at_other_rates": len(golden["clips"]) - len(clips), "largest_difference": worst}
+
+
+def opened(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def answer(session: onnxruntime.InferenceSession, folder: Path, clip: dict[str, Any], about: dict[str, Any]) -> tuple[np.ndarray, int]:
+    """Probabilities [L] and flags of a golden clip at the file's rate."""
+    with wave.open(str(folder / "golden" / clip["file"])) as file:
+        waveform = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float32)[np.newaxis] / 32768
+    if clip["nan_at"] is not None:
+        waveform[0, clip["nan_at"]] = np.nan
+    inputs = {"waveform": waveform, "lengths": np.array([waveform.shape[1]], dtype=np.int64)}
+    for more in about["inputs"][2:]:
+        inputs[more["name"]] = np.full((1, more["shape"][1]), np.nan, dtype=np.float32)
+    probabilities, flags = session.run(["probabilities", "flags"], inputs)
+    return probabilities[0], int(flags[0])
 
 
 if __name__ == "__main__":

@@ -72,6 +72,13 @@ def choose_limit(confidence: np.ndarray, wrong: np.ndarray, kept: float) -> floa
     return 0.0 if last + 1 == len(ends) else float((values[last] + values[last + 1]) / 2)
 
 
+def limit_of(task: Task, targets: np.ndarray, probabilities: np.ndarray, thresholds: Thresholds, kept: float) -> float | None:
+    """`choose_limit` of clips [n] whose decisions ``thresholds`` make; clips of unknown class do not count. See `class_abstention`."""
+    known = ~np.isnan(targets).any(axis=1)
+    wrong = task.decode(probabilities[known], thresholds.values).argmax(axis=1) != targets[known].argmax(axis=1)
+    return choose_limit(probabilities[known].max(axis=1), wrong, kept)
+
+
 def class_abstention(
     task: Task,
     targets: np.ndarray,
@@ -131,7 +138,7 @@ def class_abstention(
     groups = count_groups(group)
     coverage, risk = risk_coverage(wrong, order, ends, once)
     return ClassAbstention(
-        limit=choose_limit(confidence, wrong_by(thresholds), kept),
+        limit=limit_of(task, targets, probabilities, thresholds, kept),
         kept=kept,
         n=len(truth),
         **{name: values.get(name) for name in ("coverage", "risk", "full_risk", "area")},

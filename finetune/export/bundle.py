@@ -24,9 +24,11 @@ from finetune.bundle.contents import (
 )
 from finetune.bundle.signature import sign
 from finetune.evaluation.result import Evaluation
+from finetune.export.abstaining import abstaining
 from finetune.export.bundle_card import bundle_card
 from finetune.export.golden import write_golden
-from finetune.export.training_data import bands, groups, population, reference
+from finetune.export.reduced.write import Wanted, write_reduced
+from finetune.export.training_data import groups, population, reference
 from finetune.export.twins import ONNX_PACKAGES, write_twins
 from finetune.export.write import Exported, write_files
 from finetune.run_folder import RunFolder
@@ -50,7 +52,7 @@ def check_place(out: Path) -> None:
 
 
 def write_bundle(
-    out: Path, exported: Exported, run: RunFolder, evaluation: Evaluation, single: list[int], kept: float, key: bytes | None
+    out: Path, exported: Exported, run: RunFolder, evaluation: Evaluation, single: list[int], kept: float, key: bytes | None, wanted: Wanted
 ) -> tuple[dict[str, Any], float]:
     """Write the bundle to ``out``, whole or not at all; see docs/bundle.md for what is in it.
 
@@ -62,6 +64,7 @@ def write_bundle(
         single: folds that get a file of their own.
         kept: sensitivity and specificity that the abstain bands keep.
         key: to sign with; None leaves the bundle unsigned.
+        wanted: which twins in fewer bits.
 
     Returns:
         Its model.json, and the largest difference to the eager model that was seen in any TorchScript file.
@@ -71,19 +74,19 @@ def write_bundle(
         say(f"WARNING: the run's manifest {run.record.get('manifest')} is not there: the bundle says little of its training population.")
     with atomic_folder(out) as folder:
         fold_files = {folder / FOLDS / f"fold-{fold}.pt": [fold] for fold in single}
-        file, description, parity = write_files(exported, {folder / MODEL: folds, **fold_files})
+        file, description, parity = write_files(exported, {folder / MODEL: folds, **fold_files}, abstaining(evaluation, kept))
         say("Recording the graph of model.onnx and model.pt2.")
         twins = write_twins(folder, file, exported.eager(folds), exported.metadata)
         write_golden(folder, file)
+        reduced = write_reduced(folder, exported, run, evaluation, twins["onnx"], wanted)
         for script in SCRIPTS:
             shutil.copyfile(Path(finetune.bundle.__file__).with_name(script), folder / script)
         description |= {
             "file_type": FILE_TYPE,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "limits": LIMITS,
-            "abstain": bands(evaluation, kept),
-            "abstain_kept": kept,
             **twins,
+            "twins": reduced,
             "golden": {"expected": EXPECTED, "tolerance": TOLERANCE},
             "tested_with": TESTED_WITH,
             "exported_with": versions([*PACKAGES, *ONNX_PACKAGES]),
@@ -99,7 +102,7 @@ def write_bundle(
         write_json(folder / DESCRIPTION, description)
         if key is not None:
             sign(folder, key)
-    for name, about in twins.items():
+    for name, about in {**twins, **reduced}.items():
         if "reason" in about:
             say(f"WARNING: {out} has no {name} file: {about['reason']}.")
     return description, parity

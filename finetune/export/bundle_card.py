@@ -30,13 +30,14 @@ def bundle_card(description: dict[str, Any]) -> str:
         "## Figures by group",
         "",
         *_groups(description["groups"]),
+        *_twins(description["twins"]),
         "## Limits",
         "",
         f"- Checked for recordings of {limits['min_s']:g} to {limits['max_s']:g} s at {limits['min_rate_hz']} to "
         f"{limits['max_rate_hz']} Hz.",
         "- Groups that the tables above do not have were not tested; those with few patients hardly.",
         "- The figures are of single folds' models on patients that they never saw, in the same data sets, not of another hospital.",
-        f"- Undecided, by the abstain bands: {_bands(description['abstain'])}.",
+        f"- Undecided: {_undecided(description)}.",
         "",
     ]
     return "\n".join(lines)
@@ -69,9 +70,41 @@ def _groups(groups: list[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
-def _bands(bands: dict[str, list[float] | None]) -> str:
-    known = [f"{label} from {band[0]:.3f} to below {band[1]:.3f}" for label, band in bands.items() if band is not None]
-    return ", ".join(known) if known else "none"
+def _twins(twins: dict[str, Any]) -> list[str]:
+    if not twins:
+        return []
+    lines = ["## Files in fewer bits", ""]
+    for kind, about in twins.items():
+        if "reason" in about:
+            lines.append(f"- **There is no {kind} file**: {about['reason']}.")
+    measured = {kind: about["loss"] for kind, about in twins.items() if "loss" in about}
+    if measured:
+        some = next(iter(measured.values()))
+        lines += [
+            "",
+            f"Loss of AUROC against float32, by single folds' networks on {some['clips']} clips of {some['groups']} {some['over']} that "
+            "they held out, with 95 % intervals:",
+            "",
+            "| | label | AUROC | in fewer bits | loss |",
+            "|---|---|---|---|---|",
+        ]
+    for kind, loss in measured.items():
+        lines += [f"| {kind} | {label} | {_lost(of)} |" for label, of in (*loss["labels"].items(), ("macro", loss["macro"]))]
+    return [*lines, ""]
+
+
+def _lost(of: dict[str, Any]) -> str:
+    if of["loss"] is None:
+        return "not evaluable | | "
+    between = "" if of["interval"] is None else f" ({of['interval'][0]:.4f} to {of['interval'][1]:.4f})"
+    return f"{of['auroc']:.4f} | {of['reduced_auroc']:.4f} | {of['loss']:.4f}{between}"
+
+
+def _undecided(description: dict[str, Any]) -> str:
+    if description["abstain_limit"] is not None:
+        return f"recordings whose highest probability is below {description['abstain_limit']:.3f}"
+    bands = {label: band for label, band in description["abstain"].items() if band is not None}
+    return ", ".join(f"{label} from {low:.3f} to below {high:.3f}" for label, (low, high) in bands.items()) or "none"
 
 
 def _cell(value: str) -> str:

@@ -1,7 +1,7 @@
 """``python -m finetune export``: a run's folds become a bundle, or one TorchScript file and one per fold."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from common.errors import UserError
 from common.progress import say
@@ -20,6 +20,9 @@ def export(
     calibration: Choice = "none",
     abstain: float = 0.9,
     sign_key: Path | None = None,
+    twins: list[Literal["int8", "float16"]] | None = None,
+    twin_clips: int = 1000,
+    twin_max_loss: float = 0.01,
 ) -> dict[str, Any]:
     """Write a run as a bundle: a folder with the model, its ONNX twin, what must be known of it, and clips to check it with.
 
@@ -37,12 +40,18 @@ def export(
         calibration: calibrate inside the file, so that it answers calibrated probabilities, to which its thresholds then refer:
             "none", "temperature", "platt" or "isotonic" (fitted on all out-of-fold predictions), or "fold_platt" (each network on
             its own validation clips).
-        abstain: of a bundle: the abstain band's lower end keeps this sensitivity, its upper end this specificity, as in 'report'.
+        abstain: the abstain band's lower end keeps this sensitivity, its upper end this specificity; of three or more classes the limit
+            of the highest probability keeps this share of decisions right. As in 'report'.
         sign_key: of a bundle: file with a secret key of at least 32 bytes, with which it is signed.
+        twins: of a bundle: also write model.onnx in fewer bits: "int8" (model.int8.onnx, faster on CPUs where the encoder is what takes
+            time) or "float16" (model.float16.onnx, half the weights' bytes), or both. Each loses AUROC, which is measured out of fold.
+        twin_clips: at most so many held-out clips are judged to measure it.
+        twin_max_loss: a twin that loses more of macro AUROC is left out, with the reason in model.json.
 
     Returns:
         Paths ``model`` and ``fold_models``, ``parity`` (largest difference seen), ``labels`` and ``thresholds``; of a bundle also
-        ``bundle``, and ``onnx`` and ``pt2``: the parity of these files, or null where they could not be written.
+        ``bundle``, ``onnx`` and ``pt2``: the parity of these files, or null where they could not be written, and ``twins``: kind -> macro
+        AUROC before and after, and the loss.
 
     Raises:
         UserError: the run is missing or unfinished, or a file would not answer as the model does.
@@ -50,14 +59,19 @@ def export(
     check_share("sensitivity", sensitivity)
     check_share("abstain", abstain)
     out, one_file = Path(out), Path(out).suffix == ".pt"
-    if one_file and sign_key is not None:
-        raise UserError(f"--sign_key signs a bundle, and --out {out} is one file: give a folder.")
+    for option, given, does in (("sign_key", sign_key, "signs a bundle"), ("twins", twins, "is of a bundle")):
+        if one_file and given:
+            raise UserError(f"--{option} {does}, and --out {out} is one file: give a folder.")
+    if twin_clips < 1:
+        raise UserError(f"--twin_clips is {twin_clips}: expected at least 1 clip.")
     key = None if sign_key is None else read_key(sign_key)
     # Late: torch takes seconds to import, which --help should not.
     from finetune.evaluation.summary import evaluate_predictions
+    from finetune.export.abstaining import abstaining
     from finetune.export.bundle import check_place, write_bundle
     from finetune.export.ensemble import ExportedMembers
     from finetune.export.folds import ExportedFolds
+    from finetune.export.reduced.write import Wanted
     from finetune.export.write import write_files
     from finetune.run_folder import read_run_folder
 
@@ -76,13 +90,18 @@ def export(
     figures: dict[str, Any] = {}
     if one_file:
         fold_models = {out.with_suffix(f".fold-{fold}.pt"): [fold] for fold in single}
-        model, (_, _, parity) = out, write_files(kind(folder, evaluation, folds), {out: folds, **fold_models})
+        model, (_, _, parity) = (
+            out,
+            write_files(kind(folder, evaluation, folds), {out: folds, **fold_models}, abstaining(evaluation, abstain)),
+        )
     else:
+        wanted = Wanted(tuple(twins or ()), twin_clips, twin_max_loss)
         # Before minutes of work.
         check_place(out)
-        description, parity = write_bundle(out, kind(folder, evaluation, folds), folder, evaluation, single, abstain, key)
+        description, parity = write_bundle(out, kind(folder, evaluation, folds), folder, evaluation, single, abstain, key, wanted)
         model, fold_models = out / MODEL, {out / FOLDS / f"fold-{fold}.pt": [fold] for fold in single}
         figures = {"bundle": str(out), **{name: description[name].get("parity") for name in ("onnx", "pt2")}}
+        figures["twins"] = {name: about.get("loss", {}).get("macro") for name, about in description["twins"].items()}
     say(f"Wrote {out} ({model.stat().st_size / 1e6:.1f} MB, {len(folds)} folds averaged); largest difference to the model {parity:.1e}.")
     return {
         **figures,

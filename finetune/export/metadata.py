@@ -1,5 +1,6 @@
 """What an exported file says of itself: ``model.json`` and ``MODEL_CARD.md`` among its extra files."""
 
+from pathlib import PurePath
 from typing import Any
 
 from finetune.metadata import Metadata
@@ -64,13 +65,18 @@ def metadata(
         "out_of_fold": figures,
         "out_of_fold_note": "figures of the single folds' models on patients that they never saw, not of their average",
         "grouped_by": record.get("grouped_by"),
-        "encoder": record.get("encoder"),
+        "encoder": _without_folders(record.get("encoder")),
         "versions": record.get("versions"),
         "git_commit": record.get("git_commit"),
         "data_hash": record.get("data_hash"),
         "seed": record.get("seed"),
         "parity": parity,
     }
+
+
+def _without_folders(encoder: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Where the weights began, without where on the training machine they lay: their hashes tell which they are."""
+    return encoder and {**encoder, "file": encoder.get("file") and PurePath(encoder["file"]).name}
 
 
 def model_card(description: dict[str, Any]) -> str:

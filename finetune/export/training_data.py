@@ -10,7 +10,6 @@ import torch
 from common.audio.quality import FLAG_NAMES, flag_names, quality_flags
 from common.audio.read import read_audio, to_mono
 from common.errors import UserError
-from finetune.evaluation.abstention import choose_bands
 from finetune.evaluation.by_group import describing_columns, group_aurocs
 from finetune.evaluation.out_of_fold import OutOfFold
 from finetune.evaluation.result import Evaluation
@@ -19,15 +18,6 @@ BINS = 20
 # Decoding all of a large set would take longer than the export.
 MOST_FLAGGED_CLIPS = 500
 RESAMPLES = 1000
-
-
-def bands(evaluation: Evaluation, kept: float) -> dict[str, list[float] | None]:
-    """Label -> its abstain band; null for classes that exclude each other, of which there are three or more: none is decided by itself."""
-    task, found = evaluation.task, evaluation.predictions
-    if task.one_of and len(task.labels) > 2:
-        return dict.fromkeys(task.labels)
-    chosen = choose_bands(found.targets, found.probabilities, task.labels, kept)
-    return {label: None if band is None else list(band) for label, band in zip(task.labels, chosen, strict=True)}
 
 
 def groups(evaluation: Evaluation, manifest: pd.DataFrame | None) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from finetune.export.exportable import ExportableModel
 from finetune.export.exported_ensemble import ExportedEnsemble
 from finetune.export.exported_model import ExportedModel
 from finetune.export.networks import check_parity
+from finetune.export.node_names import name_by_module
 from finetune.metadata import Metadata
 
 Answer = Callable[..., tuple[Tensor, Tensor]]
@@ -71,6 +72,11 @@ def write_twins(
     return {"onnx": onnx, "pt2": written(PT2, lambda path: _save_pt2(path, program), _open_pt2)}
 
 
+def save_onnx(path: Path, eager: ExportedModel | ExportedEnsemble, stream: Metadata | None) -> dict[str, Any]:
+    """Write a model as ``model.onnx`` is written, unchecked; see `write_twins`."""
+    return _save_onnx(path, _record(ExportableModel(eager).eval(), stream), eager)
+
+
 def _record(model: ExportableModel, stream: Metadata | None) -> torch.export.ExportedProgram:
     """The model's graph for any number of rows of any length."""
     window = model.model.window
@@ -100,6 +106,8 @@ def _save_onnx(path: Path, program: torch.export.ExportedProgram, eager: Exporte
         warnings.simplefilter("ignore")
         written = torch.onnx.export(program, dynamo=True, output_names=["probabilities", "flags"], verbose=False)
     assert written is not None
+    # By the metadata that go.
+    name_by_module(written.model)
     passes.ClearMetadataAndDocStringPass()(written.model)
     written.model.metadata_props.update({"sample_rate": str(eager.sample_rate), "labels": json.dumps(list(eager.labels))})
     written.save(str(path))

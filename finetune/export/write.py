@@ -14,8 +14,10 @@ from finetune.export.folds import ExportedFolds
 Exported = ExportedFolds | ExportedMembers
 
 
-def write_files(exported: Exported, files: Mapping[Path, list[int]]) -> tuple[torch.jit.ScriptModule, dict[str, Any], float]:
-    """Write one file for each entry of ``files``, path -> the folds that it averages.
+def write_files(
+    exported: Exported, files: Mapping[Path, list[int]], more: Mapping[str, Any]
+) -> tuple[torch.jit.ScriptModule, dict[str, Any], float]:
+    """Write one file for each entry of ``files``, path -> the folds that it averages; ``more`` goes into the model.json of each.
 
     Returns:
         The first file, its description, and the largest difference to the eager model that was seen in any.
@@ -23,6 +25,7 @@ def write_files(exported: Exported, files: Mapping[Path, list[int]]) -> tuple[to
     first, parity = None, 0.0
     for path, folds in track(files.items(), "Exporting", total=len(files)):
         file, description = exported.assemble(folds)
+        description |= more
         save(path, file, description)
         first, parity = first or (file, description), max(parity, description["parity"])
     assert first is not None

@@ -27,8 +27,9 @@ def predict(
     """Predict labels of recordings with an exported model.
 
     Writes one row per file: file, status ("ok", "flagged" or "failed"), reason, duration_s, sample_rate (Hz), then per label
-    prob_<label> (0 to 1) and decided_<label> (1 or 0, by the file's thresholds and label rule), and where exactly one label is true
-    decided, its name. A recording of any length and rate is taken; a long one is covered by overlapping windows. A file that does not
+    prob_<label> (0 to 1), decided_<label> (1 or 0, by the file's thresholds and label rule) and undecided_<label> (1 where a person
+    should decide, by the file's abstain bands or limit), and where exactly one label is true decided, its name, empty where undecided.
+    A recording of any length and rate is taken; a long one is covered by overlapping windows. A file that does not
     open gets a row with its reason.
 
     Args:
@@ -66,7 +67,7 @@ def predict(
         read_metadata(metadata, metadata_key, model, opened.metadata.get("metadata"), files) if metadata is not None else MetadataTable({})
     )
     table = pd.DataFrame([_row(opened, file, known.of(file), seconds) for file in track(files, "Predicting")])
-    whole = ["sample_rate", *(f"decided_{label}" for label in opened.labels)]
+    whole = ["sample_rate", *(f"{kind}_{label}" for kind in ("decided", "undecided") for label in opened.labels)]
     # A failed file has none, which would turn whole numbers into floats.
     table[whole] = table[whole].astype("Int64")
     write_csv(out, table)
@@ -76,13 +77,17 @@ def predict(
         say(f"{row.status}: {row.file}: {row.reason}")
     positives = {label: int(table[f"decided_{label}"].sum()) for label in opened.labels}
     figures |= {"positives": positives, "predictions": str(out)}
-    return figures if submission is None else figures | {"submission": _submit(submission, table)}
+    return figures if submission is None else figures | {"submission": _submit(submission, table, opened.labels)}
 
 
-def _submit(path: Path, table: pd.DataFrame) -> str:
-    """Write name and class of each recording; one that failed has an empty class, since a challenge wants every row."""
-    write_csv(path, pd.DataFrame({"name": [Path(file).stem for file in table["file"]], "decided": table["decided"]}), header=False)
-    failed = int(table["decided"].isna().sum())
+def _submit(path: Path, table: pd.DataFrame, labels: list[str]) -> str:
+    """Write name and class of each recording: a challenge wants a class where the file leaves it undecided too, and an empty one of what
+    failed."""
+    classes = pd.Series("", index=table.index)
+    for label in labels:
+        classes[(table[f"decided_{label}"] == 1).fillna(False)] = label
+    write_csv(path, pd.DataFrame({"name": [Path(file).stem for file in table["file"]], "decided": classes}), header=False)
+    failed = int((classes == "").sum())
     if failed:
         say(f"WARNING: {path} has no class for {failed} recordings, which failed: mend them, or enter a class by hand.")
     return str(path)
@@ -103,7 +108,8 @@ def _row(model: "ModelFile", file: Path, metadata: np.ndarray | None, seconds: f
     from common.audio.quality import flag_names
     from common.audio.read import read_audio, to_mono
 
-    names = [f"{kind}_{label}" for kind in ("prob", "decided") for label in model.labels] + (["decided"] if model.task.one_of else [])
+    names = [f"{kind}_{label}" for kind in ("prob", "decided", "undecided") for label in model.labels]
+    names += ["decided"] if model.task.one_of else []
     row: dict[str, Any] = {"file": str(file), "status": "ok", "reason": "", "duration_s": None, "sample_rate": None, **dict.fromkeys(names)}
     try:
         waveform, sample_rate = read_audio(file)
@@ -116,9 +122,9 @@ def _row(model: "ModelFile", file: Path, metadata: np.ndarray | None, seconds: f
     row |= {"duration_s": waveform.shape[1] / sample_rate, "sample_rate": sample_rate}
     if flags:
         row |= {"status": "flagged", "reason": " ".join(flag_names(flags))}
-    decisions = model.decide(probabilities)
-    for label, probability, decision in zip(model.labels, probabilities, decisions, strict=True):
-        row |= {f"prob_{label}": float(probability), f"decided_{label}": int(decision)}
-    if model.task.one_of:
+    decisions, undecided = model.decide(probabilities), model.undecided(probabilities)
+    for label, probability, decision, left in zip(model.labels, probabilities, decisions, undecided, strict=True):
+        row |= {f"prob_{label}": float(probability), f"decided_{label}": int(decision), f"undecided_{label}": int(left)}
+    if model.task.one_of and not undecided.any():
         row["decided"] = model.labels[int(decisions.argmax())]
     return row

@@ -48,6 +48,14 @@ class ModelFile:
         """Decisions int8 [L] for ``probabilities`` [L]."""
         return self.task.decode(probabilities[np.newaxis], self.thresholds)[0]
 
+    def undecided(self, probabilities: np.ndarray) -> np.ndarray:
+        """Which labels are left to a person for ``probabilities`` [L], bool [L]; of classes with a limit all or none."""
+        limit, bands = self.metadata.get("abstain_limit"), self.metadata.get("abstain") or {}
+        if limit is not None:
+            return np.full(len(probabilities), float(probabilities.max()) < limit)
+        low_high = [bands.get(label) or (0.0, 0.0) for label in self.labels]
+        return np.array([low <= value < high for value, (low, high) in zip(probabilities.tolist(), low_high, strict=True)])
+
 
 def open_model(path: str | Path) -> ModelFile:
     """Open a file that ``finetune export`` wrote, or the one of a bundle, whose hashes are checked first.

@@ -55,7 +55,9 @@ def verdict(result: RecordingAnswer) -> str:
         sentences.append(f"The model says: {', '.join(present)}.")
     elif not open_ones:
         sentences.append("The model finds none of its labels.")
-    if open_ones:
+    if open_ones and len(open_ones) == len(result.labels):
+        sentences.append("The model leaves all of its labels open: no probability is clear enough.")
+    elif open_ones:
         lies = "the probability lies in the abstain band" if len(open_ones) == 1 else "their probabilities lie in the abstain bands"
         sentences.append(f"The model does not decide on {', '.join(open_ones)}: {lies}.")
     if faults(result):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import wave
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ import torch
 from common.audio.quality import CONSTANT, NOT_FINITE, SILENT, TOO_SHORT
 from finetune.__main__ import main
 from finetune.bundle.contents import TESTED_WITH
+from finetune.export.metadata import metadata
+from finetune.run_folder import read_run_folder
 from tests.docs.pages import ROOT, names, tables
 
 RATE = 4000
@@ -146,6 +149,17 @@ def test_model_json_says_what_a_service_needs(exported: tuple[Path, dict[str, An
 def test_the_bundle_keeps_no_path_of_the_machine_that_wrote_it(exported: tuple[Path, dict[str, Any]]) -> None:
     for name in ("model.onnx", "model.pt2", "golden/expected.json", "MODEL_CARD.md"):
         assert str(ROOT).encode() not in (exported[0] / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("lay_in", "kept"), [("/home/somebody/encoders/fold-0/encoder.pt", "encoder.pt"), ("work/encoders", "encoders"), (None, None)]
+)
+def test_it_names_the_encoder_file_without_its_folders(finished_run: tuple[Path, dict], lay_in: str | None, kept: str | None) -> None:
+    run = read_run_folder(finished_run[0])
+    encoder = {"source": "shared", "transductive": False, "file": lay_in, "sha256": ["ab" * 32]}
+    thresholds = {"thresholds": [0.5] * 3, "rule": "youden"}
+    described = metadata(replace(run, record={**run.record, "encoder": encoder}), [0], thresholds, {}, {}, {}, 0.0, {}, None)
+    assert described["encoder"] == {**encoder, "file": kept}
 
 
 @pytest.mark.parametrize("lengths", [[400], [1], [RATE], [RATE + 1, 3], [9000, 400, 4000, 1], [60 * RATE, 7], [600 * RATE]], ids=str)

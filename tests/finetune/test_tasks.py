@@ -1,6 +1,7 @@
 """Classes that exclude each other through the commands: figures, calibration, files, comparison."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from refusals import refusal
 
 from common.manifest import read_manifest
 from finetune.__main__ import main
+from finetune.predict.model_file import open_model
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +73,10 @@ def test_calibration_of_classes_is_one_temperature_and_their_sum_stays_1(
     assert "sensitivity of 0.9 is that of one label" in refusal(capsys, ["report", "--run", str(out), "--sensitivity", "0.9"])
 
 
-def test_an_exported_file_answers_probabilities_that_sum_to_1_and_a_class(
-    made: Path, records: tuple[Path, dict[str, Any]], tmp_path: Path
-) -> None:
+def test_an_exported_file_answers_probabilities_that_sum_to_1(records: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     out, _ = records
-    figures = main(
-        ["export", "--run", str(out), "--out", str(tmp_path / "model.pt"), "--calibration", "temperature", "--per_fold", "false"]
-    )
+    options = ["--calibration", "temperature", "--per_fold", "false", "--abstain", "0.6"]
+    figures = main(["export", "--run", str(out), "--out", str(tmp_path / "model.pt"), *options])
     extra = {"model.json": "", "MODEL_CARD.md": ""}
     file = torch.jit.load(str(tmp_path / "model.pt"), _extra_files=extra)
     description = json.loads(extra["model.json"])
@@ -86,11 +85,39 @@ def test_an_exported_file_answers_probabilities_that_sum_to_1_and_a_class(
     assert figures["thresholds"] == pytest.approx([1 / 3] * 3) and figures["parity"] < 1e-5
     probabilities, _ = file(0.1 * torch.randn(4, 9000), 4000)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(4))
-    main(["predict", "--model", str(tmp_path / "model.pt"), "--input", str(made), "--out", str(tmp_path / "predictions.csv")])
-    predicted = pd.read_csv(tmp_path / "predictions.csv")
-    answered = predicted[predicted["status"] != "failed"]
-    probable = answered.filter(like="prob_").idxmax(axis=1).str.removeprefix("prob_")
-    assert len(answered) == 48 and (answered["decided"] == probable).all()
+    # The limit is that of the report.
+    main(["report", "--run", str(out), "--resamples", "5", "--out", str(tmp_path / "report"), *options[:2], *options[4:]])
+    limit = json.loads((tmp_path / "report" / "metrics.json").read_text())["class_abstention"]["limit"]
+    assert description["abstain_limit"] == limit and description["abstain_kept"] == 0.6 and set(description["abstain"].values()) == {None}
+
+
+def test_what_a_file_of_classes_leaves_to_a_person_has_no_class_but_in_a_submission(
+    made: Path, records: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["export", "--run", str(records[0]), "--out", str(tmp_path / "model.pt"), "--per_fold", "false"])
+    opened = open_model(tmp_path / "model.pt")
+
+    def predicted(limit: float | None) -> pd.DataFrame:
+        limited = replace(opened, metadata={**opened.metadata, "abstain_limit": limit})
+        monkeypatch.setattr("finetune.predict.model_file.open_model", lambda _: limited)
+        out, submission = str(tmp_path / "predictions.csv"), str(tmp_path / "submission.csv")
+        main(["predict", "--model", "any", "--input", str(made), "--out", out, "--submission", submission])
+        submitted = pd.read_csv(submission, header=None, index_col=0)[1]
+        table = pd.read_csv(out)
+        return table.assign(submitted=submitted[[Path(file).stem for file in table["file"]]].to_numpy())
+
+    all_decided = predicted(None)
+    highest = all_decided.filter(like="prob_").max(axis=1)
+    probable = all_decided.filter(like="prob_").idxmax(axis=1).str.removeprefix("prob_")
+    assert (
+        len(all_decided) == 48 and (all_decided["decided"] == probable).all() and not all_decided.filter(like="undecided_").any(axis=None)
+    )
+    limit = float(highest.median())
+    some = predicted(limit)
+    left = (highest < limit).to_numpy()
+    assert 0 < left.sum() < 48 and some["decided"][left].isna().all() and (some["decided"] == probable)[~left].all()
+    assert (some.filter(like="undecided_").to_numpy() == left[:, None]).all() and (some["submitted"] == probable).all()
+    assert (some.filter(regex="^decided_") == all_decided.filter(regex="^decided_")).all(axis=None)
 
 
 def test_runs_of_classes_are_compared_by_their_scores(

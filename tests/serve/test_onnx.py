@@ -1,5 +1,7 @@
 """The ONNX backend: the service resamples as ``model.pt`` does, and judges a recording as it was made."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,9 @@ import torch
 
 from common.audio.resample import resample as reference
 from serve.engine import load_model
-from serve.errors import Refusal
+from serve.errors import Refusal, StartError
 from serve.resample import resample
-from tests.serve.made_bundle import RATE, made_clip, made_onnx_bundle
+from tests.serve.made_bundle import RATE, golden_clips, made_clip, made_onnx_bundle, tiny_model, write_description
 from tests.serve.serving import serving, wav
 
 RATES = [(44100, 16000), (44100, 4000), (4000, 16000), (8000, 4000), (11025, 4000), (48000, 44100)]
@@ -78,3 +80,24 @@ def test_the_service_answers_with_it(tmp_path: Path) -> None:
         assert service.client.get("/v1/model").json()["backend"] == "onnx"
     heard = reference(torch.from_numpy(loud[:, 0]), 16000, RATE).numpy()
     assert np.allclose([label["probability"] for label in result["labels"]], mean_heard(heard), atol=1e-6)
+
+
+def test_a_twin_in_fewer_bits_is_served_and_held_to_its_own_golden_answers(tmp_path: Path) -> None:
+    bundle = made_onnx_bundle(tmp_path / "bundle")
+    golden = {"tolerance": 0.02, "clips": golden_clips(bundle / "golden", tiny_model(0))[:1]}
+    waveform = made_clip(0.4, RATE, 0)[:, 0]
+    golden["clips"][0]["probabilities"] = mean_heard(waveform).tolist()
+    (bundle / "golden" / "expected.int8.json").write_text(json.dumps(golden))
+    shutil.copy(bundle / "model.onnx", bundle / "model.int8.onnx")
+    description = json.loads((bundle / "model.json").read_text())
+    twin = {"file": "model.int8.onnx", "golden": {"expected": "golden/expected.int8.json", "tolerance": 0.02}}
+    write_description(bundle, {**description, "twins": {"int8": twin, "float16": {"reason": "it loses too much"}}})
+    found, _ = load_model(bundle, "onnx-int8", threads=1).engine.answer(waveform[np.newaxis], RATE, np.array([len(waveform)]), None)
+    assert np.allclose(found[0], mean_heard(waveform), atol=1e-5)
+    with pytest.raises(StartError, match=r"has no model.float16.onnx \(it loses too much\)"):
+        load_model(bundle, "onnx-float16", threads=1)
+    golden["clips"][0]["probabilities"][0] += 0.03
+    (bundle / "golden" / "expected.int8.json").write_text(json.dumps(golden))
+    write_description(bundle, json.loads((bundle / "model.json").read_text()))
+    with pytest.raises(StartError, match="at most 2e-02 is allowed"):
+        load_model(bundle, "onnx-int8", threads=1)

@@ -13,7 +13,7 @@ import torch
 from benchmarks.known_answers import SHAPES
 from finetune.predict.model_file import ModelFile
 from finetune.tasks.multilabel import MultiLabel
-from serve.decision import label_answers
+from serve.decision import label_answers, the_one
 from tests.serve.made_bundle import LABELS, made_bundle, made_clip
 from tests.serve.serving import Serving, serving, wav
 
@@ -95,6 +95,25 @@ def test_decisions_follow_the_label_rule_and_the_band() -> None:
     assert [answer.undecided for answer in heard] == [False, True, False]
     assert [answer.decided for answer in label_answers(np.array([0.1, 0.39, 0.1]), description)] == [True, False, False]
     assert [answer.undecided for answer in label_answers(np.array([0.1, 0.5, 0.1]), description)] == [False, False, False]
+
+
+def test_a_limit_leaves_all_classes_open_and_names_none() -> None:
+    description = {
+        "labels": LABELS,
+        "thresholds": [1 / 3] * 3,
+        "decoding": "largest_quotient",
+        "task": {"init_args": {}},
+        "abstain": dict.fromkeys(LABELS),
+        "abstain_limit": 0.6,
+    }
+    for probabilities, decided in (([0.1, 0.3, 0.6], "crackle"), ([0.59, 0.2, 0.21], None)):
+        heard = label_answers(np.array(probabilities), description)
+        assert the_one(heard, description) == decided
+        assert {answer.undecided for answer in heard} == {decided is None}
+        # What the rule alone gives is there all the same.
+        assert [answer.decided for answer in heard].index(True) == int(np.argmax(probabilities))
+    without = {**description, "abstain_limit": None}
+    assert the_one(label_answers(np.array([0.34, 0.33, 0.33]), without), without) == "normal"
 
 
 def test_classes_that_exclude_each_other_have_one_answer(tmp_path: Path) -> None:
