@@ -143,8 +143,8 @@ def training_time_s(trainer: pl.Trainer) -> float:
 
 def _free_accelerator() -> None:
     """Give back what an earlier run of this process (the last fold) kept, or the waveforms of the next one seem not to fit."""
-    gc.collect()
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()
 
 

@@ -83,6 +83,17 @@ def finished_run(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 @pytest.fixture(scope="session")
+def exported(finished_run: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A bundle of that run with all that it can hold, calibrated and signed by the key beside it, and the figures of its export."""
+    folder = tmp_path_factory.mktemp("bundles")
+    (folder / "key").write_bytes(bytes(range(32)))
+    options = ["--calibration", "platt", "--sign_key", str(folder / "key"), "--twins", "int8", "float16"]
+    # A network that learnt in seconds from 48 clips may lose anything; what it loses is not what is tested.
+    options += ["--twin_max_loss", "1"]
+    return folder / "bundle", main(["export", "--run", str(finished_run[0]), "--out", str(folder / "bundle"), *options])
+
+
+@pytest.fixture(scope="session")
 def searched(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The folder of a search of all three folds of ``made``, three trials each, and its figures."""
     out = tmp_path_factory.mktemp("searched") / "found"

@@ -45,14 +45,6 @@ runpy.run_path({script!r}, run_name="__main__")
 """
 
 
-@pytest.fixture(scope="module")
-def exported(finished_run: tuple[Path, dict], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("bundles")
-    (folder / "key").write_bytes(KEY)
-    options = ["--calibration", "platt", "--sign_key", str(folder / "key")]
-    return folder / "bundle", main(["export", "--run", str(finished_run[0]), "--out", str(folder / "bundle"), *options])
-
-
 @pytest.fixture
 def bundle(exported: tuple[Path, dict[str, Any]], tmp_path: Path) -> Path:
     """A copy that a test may spoil."""

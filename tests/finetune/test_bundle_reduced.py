@@ -28,13 +28,6 @@ FEWER = ["--twins", "int8", "float16", "--per_fold", "false"]
 
 
 @pytest.fixture(scope="module")
-def exported(finished_run: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    out = tmp_path_factory.mktemp("reduced") / "bundle"
-    # A network that learnt in seconds from 48 clips may lose anything; what it loses is not what is tested.
-    return out, main(["export", "--run", str(finished_run[0]), "--out", str(out), *FEWER, "--twin_max_loss", "1"])
-
-
-@pytest.fixture(scope="module")
 def twins(exported: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
     return json.loads((exported[0] / "model.json").read_text())["twins"]
 

@@ -17,13 +17,6 @@ CLIPS = {"short": (0.2, 4000, 1), "one": (1.3, 8000, 1), "stereo": (3.7, 44100, 
 
 
 @pytest.fixture(scope="module")
-def exported(finished_run: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("served") / "bundle"
-    main(["export", "--run", str(finished_run[0]), "--out", str(out), "--per_fold", "false"])
-    return out
-
-
-@pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recordings")
     for seed, (name, (seconds, rate, channels)) in enumerate(CLIPS.items()):
@@ -33,10 +26,12 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("backend", ["torch", "onnx"])
-def test_the_service_answers_as_predict_does(exported: Path, recordings: Path, tmp_path: Path, backend: Literal["torch", "onnx"]) -> None:
-    main(["predict", "--model", str(exported / "model.pt"), "--input", str(recordings), "--out", str(tmp_path / "predictions.csv")])
+def test_the_service_answers_as_predict_does(
+    exported: tuple[Path, dict[str, Any]], recordings: Path, tmp_path: Path, backend: Literal["torch", "onnx"]
+) -> None:
+    main(["predict", "--model", str(exported[0] / "model.pt"), "--input", str(recordings), "--out", str(tmp_path / "predictions.csv")])
     offline = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)
-    with serving(exported, backend=backend) as service:
+    with serving(exported[0], backend=backend) as service:
         response = service.predict(*[Path(file).read_bytes() for file in offline["file"]])
         assert response.status_code == 200, response.text
     results = response.json()["results"]
