@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,10 @@ def test_a_worker_alone_writes_no_file_and_goes_on_without_its_log(bundle: Path,
 
 def listening_port(pid: int) -> int:
     """At which a process listens; 0 while it does not. Its log, which names it, is lost."""
-    descriptors = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    descriptors = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        # It may be closed meanwhile.
+        with suppress(FileNotFoundError):
+            descriptors.add(str(path.readlink()))
     rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
     return next((int(row[1].split(":")[1], 16) for row in rows if row[3] == LISTENS and f"socket:[{row[9]}]" in descriptors), 0)
