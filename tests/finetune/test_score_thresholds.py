@@ -82,7 +82,7 @@ def test_where_there_is_one_side_only_all_thresholds_are_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [MultiLabel(), MultiClass(CLASSES, column="record_class", poor_quality="counts"), MultiClass(CLASSES, column="x", normal="Normal")]
+    "other", [MultiLabel(), MultiClass(CLASSES, column="x", scores=()), MultiClass(CLASSES, column="x", normal="Normal")]
 )
 def test_a_task_without_a_challenge_is_one_sentence(other: Any) -> None:
     targets, probabilities = made()
