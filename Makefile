@@ -1,4 +1,4 @@
-# make env | demo | test | lint | lock. Needs Python 3.11 or 3.12 and nothing else.
+# make env | demo | quick_verify | test | lint | lock. Needs Python 3.11 or 3.12 and nothing else.
 SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,11 +6,12 @@ UV_VERSION := 0.13.8
 DATA ?=
 OUT ?= runs/demo
 
-.PHONY: env demo test lint format lock clean help
+.PHONY: env demo quick_verify test lint format lock clean help
 
 help:
 	@echo "make env    the environment alone, in $(VENV)"
 	@echo "make demo   the whole way on made recordings; DATA=<folder> runs it on your own take-home folder, OUT=<folder> elsewhere"
+	@echo "make quick_verify   every figure of the README's results, made again from the predictions behind them"
 	@echo "make test   the whole test suite"
 	@echo "make lint   ruff and the type checker"
 	@echo "make lock   resolve requirements.lock again from setup.cfg, and the locks of the service's image"
@@ -33,6 +34,9 @@ $(VENV)/.ready: requirements.lock setup.cfg pyproject.toml
 
 demo: env
 	$(BIN)/python -m benchmarks.demo --out $(OUT) $(if $(DATA),--data $(DATA))
+
+quick_verify: env
+	@$(BIN)/python -m benchmarks.quick_verify
 
 # A process per core, each with one torch thread; a process takes over tests from another only when its own are done, since files share trained networks.
 test: env

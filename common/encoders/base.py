@@ -1,5 +1,6 @@
 """The Encoder interface: spectrogram to one vector per clip."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ class Encoder(Described, nn.Module):
         F' is 1 where an encoder has no axis of frequency at its end, as one that is recurrent or convolves over time alone.
         """
         return self.feature_map(spectrogram).unsqueeze(2)
+
+    def layer_maps(self, spectrogram: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Maps over frequency and time that ``layers`` leave, numbered from the input, each [B, C, F', N'] with sizes of its own.
+
+        Raises:
+            UserError: this encoder has no layers by number, or not so many.
+        """
+        raise UserError(f"{type(self).__name__} has no layers that are told apart by number: leave 'layers' out.")
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """Map spectrograms [B, 1, F, N] to embeddings [B, D]: the feature map's mean over time, where a subclass says nothing else."""

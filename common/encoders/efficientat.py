@@ -1,8 +1,11 @@
 """The EfficientAT networks: MobileNetV3 trained to tag AudioSet (Schmid et al. 2023)."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from common.encoders.base import Encoder, load_weights, read_state_dict
+from common.errors import UserError
 
 # MobileNetV3-Large (Howard et al. 2019, "Searching for MobileNetV3", table 1), per block: kernel size, channels within the block,
 # channels after it, squeeze-and-excitation, Hardswish (else ReLU), stride.
@@ -77,6 +80,16 @@ class EfficientAT(Encoder):
 
     def frequency_map(self, spectrogram: Tensor) -> Tensor:
         return self.features(spectrogram)
+
+    def layer_maps(self, spectrogram: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Of the stem (0), the blocks in the order of `BLOCKS` (1 to 15) and the last convolution (16)."""
+        if not all(0 <= layer < len(self.features) for layer in layers):
+            raise UserError(f"layers is {list(layers)}, but {type(self).__name__} has layers 0 to {len(self.features) - 1}.")
+        found: dict[int, Tensor] = {}
+        for number, layer in enumerate(self.features[: max(layers, default=-1) + 1]):
+            spectrogram = layer(spectrogram)
+            found[number] = spectrogram
+        return [found[layer] for layer in layers]
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         return [list(layer.parameters()) for layer in self.features]

@@ -1,19 +1,31 @@
 """What a classical classifier sees of a clip: numbers pooled over the whole of it, however long it is."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.audio.resample import resample
 from common.described import Described
 from common.encoders.base import Encoder
 from common.errors import UserError
 from common.frontends.base import FrontEnd, exact_float32
 from finetune.encoder_source import front_end_and_encoder
 
-POOLINGS = ("mean", "max", "frequency", "embedding")
+# Pooling -> what it makes of a map [B, D, F', N'].
+OVER_MAP: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda found: found.mean(dim=(2, 3)),
+    "max": lambda found: found.amax(dim=(2, 3)),
+    "frequency": lambda found: found.mean(dim=3).flatten(1),
+    "frequency_max": lambda found: found.amax(dim=3).flatten(1),
+    "frequency_std": lambda found: found.std(dim=3, correction=0).flatten(1),
+}
+POOLINGS = (*OVER_MAP, "embedding")
+OF_LAYERS = ("frequency", "frequency_max", "frequency_std")
+# Digital silence has no level to bring anywhere: what is quieter than this is taken as this loud, root mean square of full scale.
+LEAST_RMS = 1e-6
 # The number of a percentile, 0 to 100.
 PERCENTILE = re.compile(r"p(\d{1,2}|100)")
 
@@ -73,17 +85,24 @@ class EncoderFeatures(Features):
 
     The clip is not cut into windows: what is pooled is the map of all of it.
 
+    Lung sounds lie below 2 kHz, where an encoder of everyday sounds has few of its bands. Played ``speeds`` times faster they lie that
+    much higher and change that much faster; each speed is a view of the clip with features of its own.
+
     Args:
         front_end: waveform to spectrogram; left out where ``encoder_file`` is given.
         encoder: in evaluation mode, with the weights that it was given; left out where ``encoder_file`` is given.
         encoder_file: file from ``pretrain`` with both; `finetune baseline --encoder` sets it.
-        pooling: of "mean" and "max" (over frequency and time, D each), "frequency" (mean over time at each of the map's frequencies,
-            D x F') and "embedding" (the encoder's own output, D).
+        pooling: of "mean" and "max" (over frequency and time, D each), "frequency", "frequency_max" and "frequency_std" (mean, maximum and
+            standard deviation over time at each of the map's frequencies, D x F' each) and "embedding" (the encoder's own output, D).
         min_s: clips shorter than this are repeated until they are as long, s.
+        speeds: how many times faster than recorded the clip is played, 0.25 to 16; one view each, one after the other.
+        layers: layers of the encoder, numbered from its input, whose maps are pooled too, after the last one's: each by mean, maximum and
+            standard deviation over time at each of its frequencies. Earlier layers see less of the context and keep short sounds apart.
+        level_db: bring each clip to this root mean square first, decibels relative to full scale; None leaves it as loud as it is.
 
     Raises:
         UserError: no encoder is given, or the config and the encoder file disagree.
-        ValueError: a pooling is unknown.
+        ValueError: a pooling is unknown, or a speed or level out of range.
     """
 
     def __init__(
@@ -93,30 +112,51 @@ class EncoderFeatures(Features):
         encoder_file: str | None = None,
         pooling: Sequence[str] = ("mean", "max", "frequency"),
         min_s: float = 1.0,
+        speeds: Sequence[float] = (1.0,),
+        layers: Sequence[int] = (),
+        level_db: float | None = None,
     ) -> None:
         super().__init__()
         unknown = [name for name in pooling if name not in POOLINGS]
-        if unknown or not pooling:
+        if unknown or not (pooling or layers):
             raise ValueError(f"pooling is {list(pooling)}, expected one or more of {', '.join(POOLINGS)}")
+        if not speeds or not all(0.25 <= speed <= 16 for speed in speeds):
+            raise ValueError(f"speeds is {list(speeds)}, expected one or more numbers from 0.25 to 16")
+        if level_db is not None and not -100 <= level_db <= 0:
+            raise ValueError(f"level_db is {level_db:g}, expected -100 to 0 dB relative to full scale")
         self.front_end, self.encoder = front_end_and_encoder(front_end, encoder, encoder_file)
         self.pooling, self.min_s = tuple(pooling), min_s
+        self.speeds, self.layers, self.level_db = tuple(speeds), tuple(layers), level_db
 
     def forward(self, waveform: Tensor) -> Tensor:
+        if self.level_db is not None:
+            rms = waveform.square().mean(dim=1, keepdim=True).sqrt().clamp(min=LEAST_RMS)
+            waveform = waveform * (10 ** (self.level_db / 20) / rms)
+        return torch.cat([self._pooled(self._played(waveform, speed)) for speed in self.speeds], dim=1)
+
+    def _played(self, waveform: Tensor, speed: float) -> Tensor:
+        """[B, T] to [B, T / speed], repeated where it is then too short for the front end."""
+        rate = self.front_end.sample_rate
+        played = waveform if speed == 1 else resample(waveform, rate, round(rate / speed))
+        missing = -(-self.front_end.min_samples // played.shape[1])
+        return played if missing <= 1 else played.repeat(1, missing)
+
+    def _pooled(self, waveform: Tensor) -> Tensor:
         spectrogram = self.front_end(waveform)
         with exact_float32(waveform.device.type):
-            features = self.encoder.frequency_map(spectrogram)
-            if "frequency" in self.pooling and features.shape[2] == 1:
-                raise UserError(
-                    f"The map of {type(self.encoder).__name__} has no axis of frequency left, so there is nothing to pool at each of its "
-                    "frequencies: leave 'frequency' out of the features' pooling."
-                )
-            ways = {
-                "mean": lambda: features.mean(dim=(2, 3)),
-                "max": lambda: features.amax(dim=(2, 3)),
-                "frequency": lambda: features.mean(dim=3).flatten(1),
-                "embedding": lambda: self.encoder(spectrogram),
-            }
-            return torch.cat([ways[name]() for name in self.pooling], dim=1)
+            pooled = self._of_last(spectrogram) if self.pooling else []
+            layers = self.encoder.layer_maps(spectrogram, self.layers) if self.layers else []
+            pooled += [OVER_MAP[name](layer) for layer in layers for name in OF_LAYERS]
+            return torch.cat(pooled, dim=1)
+
+    def _of_last(self, spectrogram: Tensor) -> list[Tensor]:
+        found = self.encoder.frequency_map(spectrogram)
+        if found.shape[2] == 1 and any(name.startswith("frequency") for name in self.pooling):
+            raise UserError(
+                f"The map of {type(self.encoder).__name__} has no axis of frequency left, so there is nothing to pool at each of its "
+                "frequencies: leave 'frequency' out of the features' pooling."
+            )
+        return [self.encoder(spectrogram) if name == "embedding" else OVER_MAP[name](found) for name in self.pooling]
 
 
 def _statistic(spectrogram: np.ndarray, name: str) -> np.ndarray:

@@ -20,13 +20,21 @@ from finetune.evaluation.calibration_choice import Choice
 from finetune.evaluation.class_scores import TITLES
 from finetune.evaluation.out_of_fold import OutOfFold
 from finetune.evaluation.summary import evaluate_predictions
+from finetune.evaluation.thresholds import Rule
 from finetune.report.text import interval
 from finetune.run_folder import RunFolder, read_run_folder
 
 SHOWN = ("macro_auroc", "macro_average_precision", "macro_f1", *(next(iter(titles)) for titles in TITLES.values()))
 
 
-def compare(runs: list[str], out: str = "comparison", calibration: Choice = "none", resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
+def compare(
+    runs: list[str],
+    out: str = "comparison",
+    calibration: Choice = "none",
+    resamples: int = 2000,
+    seed: int = 0,
+    thresholds: Rule | None = None,
+) -> dict[str, Any]:
     """Compare runs on the same clips: each difference from the first with its interval over patients.
 
     Writes comparison.json and comparison.csv: every pooled figure of both, the difference (other minus first), its 95 % interval from
@@ -40,6 +48,7 @@ def compare(runs: list[str], out: str = "comparison", calibration: Choice = "non
         calibration: of the probabilities before decisions, as in 'report'.
         resamples: bootstrap draws over patients.
         seed: of the bootstrap.
+        thresholds: what decides, as in 'report'.
 
     Returns:
         ``settings`` (name -> runs and seeds), ``differences`` (name -> the headline figures' difference, interval and p), and the path
@@ -63,6 +72,7 @@ def compare(runs: list[str], out: str = "comparison", calibration: Choice = "non
         evaluate_predictions(
             of_run,
             folder.task,
+            thresholds,
             resamples=resamples,
             seed=seed,
             calibration=calibration,
@@ -87,6 +97,7 @@ def compare(runs: list[str], out: str = "comparison", calibration: Choice = "non
         "settings": described,
         "differences": rows,
         "calibration": calibration,
+        "thresholds": thresholds,
         "resamples": resamples,
         "over": "patients" if evaluations[0].predictions.counts()["patients"] is not None else "recordings",
         "groups": evaluations[0].intervals.groups,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from common.errors import UserError
+from finetune.evaluation.score_thresholds import challenge_of, score_thresholds
 from finetune.evaluation.thresholds import Rule, Thresholds, choose_thresholds, cross_fitted_thresholds
 from finetune.tasks.base import Task
 
@@ -22,18 +23,18 @@ def task_thresholds(
     Where classes exclude each other the default is the same threshold for all, 1 / C, so that the most probable class is decided, as
     published work does. "youden" and "f1" choose each class's threshold against the rest, which shifts decisions towards rare
     classes. Of two classes of which one is normal the other's threshold is chosen, and the normal one's is what it leaves to 1, so that
-    the quotients decide exactly as that one threshold.
+    the quotients decide exactly as that one threshold. "score" chooses all of them together for the score of the task's challenge.
 
     Args:
         task: whose labels are decided.
         targets: [n, L] of 1, 0 or NaN.
         probabilities: [n, L].
         fold: int [n].
-        rule: "youden", "f1" or "equal"; by default "equal" where classes exclude each other, else "youden".
+        rule: "youden", "f1", "equal" or "score"; by default "equal" where classes exclude each other, else "youden".
         sensitivity: share of positive clips to find at least, in place of the rule.
 
     Raises:
-        UserError: a sensitivity is asked for where more than one class could have it.
+        UserError: a sensitivity is asked for where more than one class could have it, or a score where the task has none.
     """
     two_sided = task.one_of and len(task.labels) == 2 and task.normal is not None
     if sensitivity is not None and task.one_of and not two_sided:
@@ -42,6 +43,9 @@ def task_thresholds(
             "threshold of one class keeps it for the others: leave --sensitivity out, or train two classes of which one is normal."
         )
     chosen_by = rule or ("equal" if task.one_of else "youden")
+
+    if chosen_by == "score" and sensitivity is None:
+        return _for_score(task, targets, probabilities, fold)
 
     def decodable(chosen: Thresholds) -> Thresholds:
         if not two_sided:
@@ -54,3 +58,18 @@ def task_thresholds(
     others = cross_fitted_thresholds(targets, probabilities, fold, task.labels, *settings)
     everything = choose_thresholds(targets, probabilities, task.labels, *settings)
     return decodable(everything), {k: decodable(chosen) for k, chosen in others.items()}
+
+
+def _for_score(task: Task, targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray) -> tuple[Thresholds, dict[int, Thresholds]]:
+    if challenge_of(task) is None:
+        raise UserError(
+            f"--thresholds score chooses for the score of a challenge over classes of which one is normal, and the task of "
+            f"{', '.join(task.labels)} has none: choose youden, f1 or equal."
+        )
+
+    def choose(rows: np.ndarray) -> Thresholds:
+        found = score_thresholds(targets[rows], probabilities[rows], task)
+        defaulted = () if found is not None else task.labels
+        return Thresholds(task.labels, found or (task.undecided,) * len(task.labels), "score", defaulted)
+
+    return choose(np.full(len(fold), True)), {int(k): choose(fold != k) for k in np.unique(fold)}

@@ -33,8 +33,9 @@ def report(
         run: folder that 'python -m finetune crossval' wrote.
         out: folder for the report; 'report' inside the run's folder by default.
         thresholds: what each label's threshold maximises: "youden" (sensitivity + specificity - 1; weighs both errors alike
-            and does not move with the prevalence), "f1" (ignores true negatives and follows the prevalence), or "equal", the same for
-            all. By default "equal" where a clip has exactly one of the labels, so that the most probable is decided, else "youden".
+            and does not move with the prevalence), "f1" (ignores true negatives and follows the prevalence), "score" (the score of the
+            task's challenge, where a clip has exactly one of the labels), or "equal", the same for all. By default "equal" where a clip
+            has exactly one of the labels, so that the most probable is decided, else "youden".
         sensitivity: choose each label's threshold as the highest that finds this share of its positive clips, in place of 'thresholds'.
         calibration: calibrate before thresholds are chosen and anything is judged: "none", "temperature", "platt" or "isotonic"
             (fitted on the other folds' predictions), or "fold_platt" (on each fold's own validation clips). The page shows all.

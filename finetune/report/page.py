@@ -28,7 +28,7 @@ TITLES = {
     "accuracy": "Accuracy",
 }
 COUNTS = {"n": "Clips", "positives": "Positive", "prevalence": "Prevalence"}
-RULES = {"youden": "maximises Youden's J (sensitivity + specificity - 1)", "f1": "maximises F1"}
+RULES = {"youden": "maximises Youden's J (sensitivity + specificity - 1)", "f1": "maximises F1", "score": "maximises the challenge's score"}
 
 
 def render(folder: RunFolder, evaluation: Evaluation, details: Details, clips: ClipDetails, choices: Choices) -> str:

@@ -1,0 +1,81 @@
+"""The figures of packaged predictions: means over the seeds, intervals over patients, and each recipe against the first one."""
+
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.lungs.datasets import Dataset
+from benchmarks.lungs.packaged import seeds_of, unpacked
+from benchmarks.lungs.recipes import RECIPES
+from finetune.compare.paired import differences
+from finetune.compare.setting import Setting
+from finetune.evaluation.bootstrap import percentile_interval
+from finetune.evaluation.summary import evaluate
+
+
+def rows_of(package: pd.DataFrame, dataset: Dataset, resamples: int) -> list[dict[str, Any]]:
+    """One row per task and recipe: ``value`` (mean over the seeds), its interval, ``sd_over_seeds``, and the gain over the floor."""
+    rows = []
+    for name, judged in dataset.tasks.items():
+        task = judged.task()
+        settings = {}
+        for recipe, of in RECIPES.items():
+            rule = of.thresholds if task.one_of else None
+            oof = {seed: unpacked(package, recipe, name, seed, task) for seed in seeds_of(package)}
+            settings[recipe] = Setting(recipe, [], list(oof), [evaluate(table, task, rule, resamples) for table in oof.values()])
+        floor = settings["floor"]
+        for recipe, setting in settings.items():
+            figure = judged.figure
+            groups = setting.evaluations[0].intervals.groups
+            against = next(row for row in differences(floor, setting) if row["figure"] == figure)
+            rows.append(
+                {
+                    "task": name,
+                    "recipe": recipe,
+                    "value": setting.figures()[figure],
+                    "interval": percentile_interval(setting.draws(figure), groups),
+                    "sd_over_seeds": setting.seed_deviation()[figure],
+                    "gain": None if recipe == "floor" else against["difference"],
+                    "gain_interval": None if recipe == "floor" else against["interval"],
+                    "p": None if recipe == "floor" else against["p"],
+                    "figures": setting.figures(),
+                }
+            )
+    return rows
+
+
+def as_json(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Flat: ``macro_auroc``, ``task_2_1``, ``task_2_2`` of the strongest recipe with ``_ci``, ``_sd`` (over seeds), ``_gain``, ``_gain_ci``
+    and ``_p`` (of the gain), and ``floor_`` before those of the floor."""
+    figures: dict[str, Any] = {}
+    for row in rows:
+        key = "macro_auroc" if row["task"] == "wheeze_crackle" else row["task"]
+        if row["recipe"] == "floor":
+            figures |= {f"floor_{key}": _rounded(row["value"]), f"floor_{key}_ci": _rounded(row["interval"])}
+        else:
+            figures |= {key: _rounded(row["value"]), f"{key}_ci": _rounded(row["interval"]), f"{key}_sd": _rounded(row["sd_over_seeds"])}
+            figures |= {f"{key}_gain": _rounded(row["gain"]), f"{key}_gain_ci": _rounded(row["gain_interval"]), f"{key}_p": row["p"]}
+    return figures
+
+
+def markdown(rows: list[dict[str, Any]], dataset: Dataset) -> str:
+    """The README's table."""
+    lines = ["| task | floor | strongest recipe | gain |", "|---|---|---|---|"]
+    for name, judged in dataset.tasks.items():
+        floor, best = ({row["recipe"]: row for row in rows if row["task"] == name}[recipe] for recipe in ("floor", "strongest"))
+        cells = [judged.title, _cell(floor["value"], floor["interval"]), _cell(best["value"], best["interval"])]
+        lines.append("| " + " | ".join([*cells, _cell(best["gain"], best["gain_interval"], sign="+")]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: float | None, interval: tuple[float, float] | None, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    between = "" if interval is None else f" ({interval[0]:{sign}.3f} to {interval[1]:{sign}.3f})"
+    return f"{value:{sign}.3f}{between}"
+
+
+def _rounded(value: Any) -> Any:
+    if value is None:
+        return None
+    return [round(float(each), 4) for each in value] if isinstance(value, tuple | list) else round(float(value), 4)

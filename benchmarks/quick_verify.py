@@ -1,0 +1,55 @@
+"""Every figure of the README's results, made again from the packaged out-of-fold predictions: ``make quick_verify``."""
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common import cli
+from common.errors import UserError
+from common.progress import say
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def main(args: Sequence[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quick_verify", description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder with DATASET/predictions.csv (default: benchmarks/results)")
+    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap draws over patients (default: %(default)s)")
+    options = parser.parse_args(args)
+    return cli.conclude(lambda: quick_verify(options.results, options.resamples))
+
+
+def quick_verify(results: Path, resamples: int = 1000) -> dict[str, Any]:
+    """Judge the packaged predictions of SPRSound.
+
+    Args:
+        results: folder with sprsound/predictions.csv.
+        resamples: bootstrap draws over patients.
+
+    Returns:
+        The figures, see `benchmarks.lungs.figures.as_json`; ``markdown`` (the table), ``clips``, ``patients``, ``seeds`` and ``seconds``.
+
+    Raises:
+        UserError: there are no packaged predictions.
+    """
+    # Late: torch and scikit-learn take seconds to import, which --help should not.
+    from benchmarks.lungs.datasets import DATASETS
+    from benchmarks.lungs.figures import as_json, markdown, rows_of
+    from benchmarks.lungs.packaged import read, seeds_of
+
+    started = time.monotonic()
+    path, dataset = results / "sprsound" / "predictions.csv", DATASETS["sprsound"]
+    if not path.is_file():
+        raise UserError(f"No packaged predictions at {path}: 'python -m benchmarks.run sprsound' writes them.")
+    package = read(path)
+    rows = rows_of(package, dataset, resamples)
+    table = markdown(rows, dataset)
+    say(table)
+    counts = {"clips": len(package), "patients": int(package["patient"].nunique()), "seeds": seeds_of(package)}
+    return {**as_json(rows), **counts, "markdown": table, "seconds": round(time.monotonic() - started, 1)}
+
+
+if __name__ == "__main__":
+    main()

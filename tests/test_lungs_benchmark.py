@@ -1,0 +1,111 @@
+"""The benchmark on real recordings: from a dataset's folder to packaged predictions, and every figure from these again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from benchmarks import quick_verify, run
+from benchmarks.lungs.datasets import DATASETS
+from benchmarks.lungs.figures import rows_of
+from benchmarks.lungs.packaged import read, unpacked
+from common.encoders import EfficientAT
+
+RATE = 8000
+CLASSES = ["Normal", "CAS", "DAS", "CAS & DAS", "Poor Quality"]
+
+
+def write_sprsound(root: Path, patients: int = 12, records: int = 5) -> None:
+    """Records of half a second in SPRSound's own layout; a tone is a wheeze and clicks are crackles."""
+    random = np.random.default_rng(0)
+    for folder in ("train_wav", "train_json"):
+        (root / folder).mkdir(parents=True)
+    for number in range(patients * records):
+        patient, kind = number // records, CLASSES[number % 5]
+        name = f"{40000000 + patient}_5.0_{patient % 2}_p{1 + number % 4}_{number}"
+        time = np.arange(RATE // 2) / RATE
+        waveform = 0.01 * random.standard_normal(len(time))
+        waveform += 0.2 * np.sin(2 * np.pi * random.uniform(300, 500) * time) * ("CAS" in kind)
+        waveform[random.integers(0, len(time), 15)] += 0.7 * ("DAS" in kind)
+        waveform = np.sign(waveform) * 0.9 if kind == "Poor Quality" else waveform
+        soundfile.write(root / "train_wav" / f"{name}.wav", waveform.clip(-1, 1), RATE, subtype="PCM_16")
+        (root / "train_json" / f"{name}.json").write_text(json.dumps({"record_annotation": kind, "event_annotation": []}))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], dict[str, Any]]:
+    """The folder of a finished benchmark of made records, its arguments and its figures."""
+    folder = tmp_path_factory.mktemp("lungs")
+    write_sprsound(folder / "data")
+    torch.manual_seed(0)
+    torch.save(EfficientAT(0.4).state_dict(), folder / "weights.pt")
+    words = ["sprsound", "--root", folder / "data", "--weights", folder / "weights.pt", "--out", folder / "out", "--smoke"]
+    words += ["--seeds", "0", "1", "--resamples", "40"]
+    return folder / "out", list(map(str, words)), run.main(list(map(str, words)))
+
+
+def test_both_recipes_are_judged_on_every_task(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
+    out, _, figures = finished
+    assert figures["clips"] == 60 and figures["patients"] == 12 and figures["seeds"] == [0, 1] and figures["smoke"]
+    for name in ("macro_auroc", "task_2_1", "task_2_2"):
+        assert 0 <= figures[f"floor_{name}"] <= 1 and figures[f"{name}_ci"][0] <= figures[name] <= figures[f"{name}_ci"][1]
+        assert figures[f"{name}_gain"] == pytest.approx(figures[name] - figures[f"floor_{name}"], abs=2e-4)
+    written = json.loads((out / "figures.json").read_text())
+    assert len(written["rows"]) == 6 and len(written["minutes_of_runs"]) == 12
+    assert (out / "runs" / "strongest-task_2_2-1" / "oof.csv").is_file()
+    assert figures["macro_auroc"] > 0.8, "a tone and clicks are easily told from noise, whatever the network"
+
+
+def test_it_goes_on_where_it_stopped(finished: tuple[Path, list[str], dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    out, words, figures = finished
+    package = (out / "predictions.csv").read_bytes()
+    again = run.main(words)
+    assert capsys.readouterr().err.count("nothing to do") == 18
+    assert {**again, "minutes": 0} == {**figures, "minutes": 0} and (out / "predictions.csv").read_bytes() == package
+
+
+def test_the_package_gives_the_figures_again(finished: tuple[Path, list[str], dict[str, Any]], tmp_path: Path) -> None:
+    out, _, figures = finished
+    (tmp_path / "sprsound").mkdir()
+    (tmp_path / "sprsound" / "predictions.csv").write_bytes((out / "predictions.csv").read_bytes())
+    verified = quick_verify.main(["--results", str(tmp_path), "--resamples", "40"])
+    assert {name: verified[name] for name in figures if name in verified} == {name: figures[name] for name in figures if name in verified}
+    assert {"macro_auroc", "task_2_1", "task_2_2", "floor_macro_auroc", "floor_task_2_1", "floor_task_2_2"} <= set(verified)
+
+
+def test_a_packaged_run_is_the_run(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
+    out, _, _ = finished
+    package = read(out / "predictions.csv")
+    for name, judged in DATASETS["sprsound"].tasks.items():
+        task = judged.task()
+        of_run = pd.read_csv(out / "runs" / f"strongest-{name}-1" / "oof.csv")
+        found = unpacked(package, "strongest", name, 1, task)
+        assert list(found["clip_id"]) == list(of_run["clip_id"]) and list(found["fold"]) == list(of_run["fold"])
+        for label in task.labels:
+            assert np.allclose(found[f"prob_{label}"], of_run[f"prob_{label}"], atol=5e-4 if task.one_of else 5.1e-5)
+            np.testing.assert_array_equal(found[f"target_{label}"].to_numpy(float), of_run[f"target_{label}"].to_numpy(float))
+
+
+def test_other_predictions_give_other_figures(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
+    out, _, _ = finished
+    package, dataset = read(out / "predictions.csv"), DATASETS["sprsound"]
+    before = rows_of(package, dataset, 5)
+    columns = [name for name in package.columns if name.startswith("strongest/task_2_1/")]
+    package[columns] = package[columns].to_numpy()[::-1]
+    after = rows_of(package, dataset, 5)
+    changed = {(one["task"], one["recipe"]) for one, other in zip(before, after, strict=True) if one["value"] != other["value"]}
+    assert changed == {("task_2_1", "strongest")}
+
+
+def test_without_weights_or_predictions_it_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.main(["takehome", "--root", str(tmp_path), "--weights", str(tmp_path / "none.pt")])
+    assert "No weights at" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        quick_verify.main(["--results", str(tmp_path)])
+    assert "No packaged predictions at" in capsys.readouterr().err
