@@ -37,7 +37,7 @@ def quick_verify(results: Path, resamples: int = 1000) -> dict[str, Any]:
     # Late: torch and scikit-learn take seconds to import, which --help should not.
     from benchmarks.lungs.datasets import DATASETS
     from benchmarks.lungs.figures import as_json, markdown, rows_of
-    from benchmarks.lungs.packaged import read, seeds_of
+    from benchmarks.lungs.packaged import patients_in, read, seeds_of
 
     started = time.monotonic()
     path, dataset = results / "sprsound" / "predictions.csv", DATASETS["sprsound"]
@@ -47,7 +47,7 @@ def quick_verify(results: Path, resamples: int = 1000) -> dict[str, Any]:
     rows = rows_of(package, dataset, resamples)
     table = markdown(rows, dataset)
     say(table)
-    counts = {"clips": len(package), "patients": int(package["patient"].nunique()), "seeds": seeds_of(package)}
+    counts = {"clips": len(package), "patients": patients_in(package), "seeds": seeds_of(package)}
     return {**as_json(rows), **counts, "markdown": table, "seconds": round(time.monotonic() - started, 1)}
 
 

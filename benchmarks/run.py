@@ -5,21 +5,15 @@ out-of-fold predictions are packed into one small table, and all figures come fr
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-if __package__ in (None, ""):
-    # Called as a file, python looks beside it and not in the repository.
-    sys.path[0] = str(ROOT)
-
-from benchmarks.commands import call  # noqa: E402
-from common import cli  # noqa: E402
-from common.errors import UserError  # noqa: E402
-from common.progress import say  # noqa: E402
+from benchmarks.commands import call
+from common import cli
+from common.errors import UserError
+from common.progress import say
 
 PACKAGE = "predictions.csv"
 # Folds of a smoke test: what few patients allow.
@@ -36,6 +30,7 @@ def benchmark(options: argparse.Namespace) -> dict[str, Any]:
     # Late: torch takes seconds to import, which --help should not.
     from benchmarks.lungs.datasets import DATASETS
     from benchmarks.lungs.figures import as_json, markdown, rows_of
+    from benchmarks.lungs.packaged import patients_in
     from benchmarks.lungs.runs import run_all
     from common.files import write_csv, write_json, write_text
     from common.provenance import git_commit, machine
@@ -57,7 +52,7 @@ def benchmark(options: argparse.Namespace) -> dict[str, Any]:
         "dataset": options.dataset,
         "smoke": options.smoke,
         "clips": len(package),
-        "patients": int(package["patient"].nunique()),
+        "patients": patients_in(package),
         "seeds": list(folds),
         **as_json(rows),
         **kind,

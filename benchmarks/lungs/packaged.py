@@ -43,6 +43,11 @@ def seeds_of(package: pd.DataFrame) -> list[int]:
     return [int(name.removeprefix("fold/")) for name in package.columns if name.startswith("fold/")]
 
 
+def patients_in(package: pd.DataFrame) -> int:
+    """How many patients are named."""
+    return int(package.loc[package["patient"].fillna("") != "", "patient"].nunique())
+
+
 def read(path: Path) -> pd.DataFrame:
     """The package at ``path``."""
     return read_csv(path, text=(*CLIP, "record_class"))

@@ -48,6 +48,7 @@ def run_all(dataset: Dataset, weights: Path, manifest: Path, folds: dict[int, Pa
                 clips = oof["clip_id"] if clips is None else clips
                 oof = oof.loc[clips]
                 columns |= {f"fold/{seed}": oof["fold"].to_numpy(), **packed(recipe, name, seed, judged.task(), oof)}
+    assert clips is not None, "there is a seed, a task and a recipe"
     table = read_manifest(manifest, LABELS, classes=dataset.classes).set_index("clip_id", drop=False)
     described = table.loc[clips, [*CLIP, *LABELS, *dataset.classes]].reset_index(drop=True)
     return pd.concat([described.astype(dict.fromkeys(LABELS, "Int8")), pd.DataFrame(columns)], axis=1), minutes

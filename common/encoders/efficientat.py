@@ -86,7 +86,7 @@ class EfficientAT(Encoder):
         if not all(0 <= layer < len(self.features) for layer in layers):
             raise UserError(f"layers is {list(layers)}, but {type(self).__name__} has layers 0 to {len(self.features) - 1}.")
         found: dict[int, Tensor] = {}
-        for number, layer in enumerate(self.features[: max(layers, default=-1) + 1]):
+        for number, layer in enumerate(list(self.features)[: max(layers, default=-1) + 1]):
             spectrogram = layer(spectrogram)
             found[number] = spectrogram
         return [found[layer] for layer in layers]
