@@ -1,32 +1,18 @@
 """The page as a visitor uses it, without a browser: Streamlit runs its script, a service of the same process answers."""
 
-import csv
-import io
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import numpy as np
 import pytest
-import streamlit.web.cli
-from streamlit import net_util
 from streamlit.testing.v1 import AppTest
 
 import serve.page.app
-from serve.errors import StartError
-from serve.page.__main__ import main
-from serve.page.answer_table import csv_text
 from serve.page.app import FLEXIBLE, MANY
-from serve.page.client import Service, ServiceError, batches
-from serve.page.options import parse_services, services_of
 from serve.page.report import report
-from serve.page.spectrogram import spectrogram
-from serve.page.track import MOST_WINDOWS, window_starts
-from serve.page.words import plain, verdict
-from serve.schemas import LabelAnswer, RecordingAnswer
+from serve.page.words import plain
 from tests.serve.made_bundle import LABELS, made_bundle, made_clip
 from tests.serve.serving import Serving, serving, wav
 
@@ -198,123 +184,3 @@ def test_many_recordings_are_answered_in_their_order(page: AppTest, one: Serving
     assert "7 recordings: 6 answered, 0 answered but flagged, 1 without an answer." in shown(page)
     page.file_uploader(key="files").set_value([("new.wav", contents[0], "audio/wav")]).run()
     assert not page.table
-
-
-def test_csv_has_the_columns_of_all_rows() -> None:
-    rows = [{"file": "a,b", "status": "failed"}, {"file": "c", "status": "ok", "prob_x": "0.5"}]
-    assert list(csv.DictReader(io.StringIO(csv_text(rows)))) == [
-        {"file": "a,b", "status": "failed", "prob_x": ""},
-        {"file": "c", "status": "ok", "prob_x": "0.5"},
-    ]
-
-
-def test_windows_cover_a_recording_and_are_bounded() -> None:
-    assert window_starts(10, 20, 5).tolist() == [0]
-    assert window_starts(20, 20, 5).tolist() == [0]
-    assert window_starts(31, 20, 5).tolist() == [0, 5, 10, 11]
-    long = window_starts(600 * 4000, 400, 1)
-    assert len(long) <= MOST_WINDOWS and long[-1] == 600 * 4000 - 400 and (np.diff(long) > 0).all()
-
-
-def test_a_tone_stands_at_its_frequency_and_time() -> None:
-    time = np.arange(3 * 8000) / 8000
-    tone = np.where((time >= 1) & (time < 2), np.sin(2 * np.pi * 700 * time), 0).astype(np.float32)
-    shown = spectrogram(tone, 8000, 2000)
-    row, column = np.unravel_index(shown.levels_db.argmax(), shown.levels_db.shape)
-    assert row / (shown.levels_db.shape[0] - 1) * shown.top_hz == pytest.approx(700, abs=16)
-    assert 1 <= column / shown.levels_db.shape[1] * shown.duration_s <= 2
-    assert (shown.duration_s, shown.top_hz) == (3, 2000) and shown.levels_db[:, 10].max() < -60
-
-
-@pytest.mark.parametrize(
-    ("labels", "given", "words"),
-    [
-        ("wheeze+ crackle-", {}, "The model says: wheeze."),
-        ("wheeze- crackle-", {}, "The model finds none of its labels."),
-        ("wheeze? crackle-", {}, "The model does not decide on wheeze: the probability lies in the abstain band."),
-        ("wheeze? crackle?", {}, "The model leaves all of its labels open: no probability is clear enough."),
-        ("wheeze? crackle? normal-", {}, "The model does not decide on wheeze, crackle: their probabilities lie in the abstain bands."),
-        ("wheeze+ crackle?", {}, "The model says: wheeze. The model does not decide on crackle: the probability lies in the abstain band."),
-        ("asthma+ healthy-", {"decided": "asthma"}, "The model says: asthma."),
-        ("asthma? healthy-", {"decided": "asthma"}, "The model does not decide on asthma: the probability lies in the abstain band."),
-        ("wheeze+", {"warnings": ["noise_only"]}, "The model says: wheeze. The recording has a fault, so the answer means little."),
-    ],
-)
-def test_an_answer_in_words(labels: str, given: dict[str, Any], words: str) -> None:
-    answers = [
-        LabelAnswer(label=word[:-1], probability=0.5, threshold=0.5, decided=word[-1] != "-", undecided=word[-1] == "?")
-        for word in labels.split()
-    ]
-    assert verdict(RecordingAnswer(index=0, status="ok", labels=answers, **given)) == words
-
-
-def test_no_host_is_asked_for_the_machine_s_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked(*_: object, **__: object) -> None:
-        raise AssertionError("a host was asked")
-
-    monkeypatch.setattr(net_util, "get_external_ip", net_util.get_external_ip)
-    monkeypatch.setattr(net_util, "_make_blocking_http_get", asked)
-    monkeypatch.setattr(streamlit.web.cli, "main", lambda args, prog_name: net_util.get_external_ip())
-    monkeypatch.setenv("AUSCULT_SERVICES", "http://x")
-    main(["--host", "0.0.0.0"])
-
-
-def stub(*responses: httpx.Response) -> Service:
-    waiting = list(responses)
-    return Service("stub", "http://stub", transport=httpx.MockTransport(lambda request: waiting.pop(0)))
-
-
-def test_a_busy_service_is_asked_again() -> None:
-    busy = httpx.Response(
-        503, headers={"Retry-After": "0"}, json={"error": {"code": 503, "reason": "queue_full", "message": "Full."}, "request_id": "1"}
-    )
-    answer = {"model": "abc", "request_id": "2", "results": [{"index": 0, "status": "ok"}]}
-    assert stub(busy, busy, httpx.Response(200, json=answer)).predict([b"x"]).version == "abc"
-    with pytest.raises(ServiceError, match="queue_full"):
-        stub(busy, busy, busy, busy).predict([b"x"])
-
-
-@pytest.mark.parametrize(
-    ("response", "words"),
-    [
-        (httpx.Response(200, text="<html>"), "does not answer as the service does"),
-        (httpx.Response(502, text="<html>"), "status 502"),
-        (httpx.Response(200, json={"model": "a", "request_id": "b", "results": []}), "answered 0 of 1"),
-        (
-            httpx.Response(401, json={"error": {"code": 401, "reason": "unauthorized", "message": "No token."}, "request_id": "b"}),
-            "No token",
-        ),
-    ],
-)
-def test_what_is_no_service_is_said_in_a_sentence(response: httpx.Response, words: str) -> None:
-    with pytest.raises(ServiceError, match=words):
-        stub(response).predict([b"x"])
-
-
-def test_requests_are_within_the_service_s_limits() -> None:
-    files = [bytes(n) for n in (10, 2000, 10, 10, 9000, 10)]
-    assert [[len(f) for f in batch] for batch in batches(files, {"max_files": 3, "max_bytes": 6000})] == [
-        [10, 2000, 10],
-        [10],
-        [9000],
-        [10],
-    ]
-    assert not list(batches([], {"max_files": 3}))
-
-
-def test_services_come_from_the_environment() -> None:
-    assert parse_services("http://a:1/") == {"model": "http://a:1"}
-    assert parse_services("x=http://a:1, y=https://b/c?d=e") == {"x": "http://a:1", "y": "https://b/c?d=e"}
-    (default,) = services_of({})
-    assert (default.url, default.token) == ("http://127.0.0.1:8000", None)
-    assert [service.token for service in services_of({"AUSCULT_SERVICES": "a=http://x,b=http://y", "AUSCULT_TOKEN": "t"})] == ["t", "t"]
-    assert TOKEN not in repr(services_of({"AUSCULT_TOKEN": TOKEN}))
-
-
-@pytest.mark.parametrize("text", ["localhost:8000", "x=ftp://a", "http://a,http://b", "x=http://a,x=http://b", ",", "=http://a"])
-def test_a_wrong_service_is_refused_before_the_page_starts(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(StartError):
-        parse_services(text)
-    with pytest.raises(SystemExit) as end:
-        main(["--service", text])
-    assert end.value.code == 2 and capsys.readouterr().err.startswith("error: python -m serve.page: --service")
