@@ -15,7 +15,7 @@ from common.training.optim import OptimizerName, configure, learning_rate, param
 from common.training.parts import check_parts
 from common.windows import pool_windows
 from finetune.encoder_source import front_end_and_encoder
-from finetune.evaluation.metrics import auroc
+from finetune.evaluation.metrics.label_metrics import auroc
 from finetune.head import Head
 from finetune.metadata import Metadata
 from finetune.mix.base import BatchMix

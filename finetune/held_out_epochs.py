@@ -11,8 +11,8 @@ import pytorch_lightning as pl
 from common.files import read_csv, write_csv
 from common.progress import say
 from common.training.metrics_csv import MetricsCsv
-from finetune.evaluation.best_epoch import HELD_OUT_EPOCHS, epoch_figures
-from finetune.evaluation.epoch_probabilities import HELD_OUT_PROBABILITIES, write_epoch
+from finetune.evaluation.epochs.best_epoch import HELD_OUT_EPOCHS, epoch_figures
+from finetune.evaluation.epochs.epoch_probabilities import HELD_OUT_PROBABILITIES, write_epoch
 from finetune.evaluation.out_of_fold import check_out_of_fold
 from finetune.fit import predict_clips
 from finetune.folds.table import HELD_OUT

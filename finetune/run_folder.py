@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.files import read_csv
 from common.manifest import groups, read_manifest
 from common.training.run_folder import BEST
-from finetune.evaluation.calibration_choice import Choice
+from finetune.evaluation.calibration.choice import Choice
 from finetune.evaluation.out_of_fold import OutOfFold, read_out_of_fold
 from finetune.folds.table import NEVER
 from finetune.tasks.base import Task

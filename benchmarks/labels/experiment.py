@@ -16,7 +16,7 @@ from benchmarks.labels.subsets import LABELS, SCORED, annotated, choose, with_la
 from common.files import sha256_file
 from common.manifest import data_hash, read_manifest, write_manifest
 from common.training.run_folder import claim, finished
-from finetune.evaluation.metrics import auroc
+from finetune.evaluation.metrics.label_metrics import auroc
 from finetune.evaluation.out_of_fold import OutOfFold, read_out_of_fold
 from finetune.folds.table import read_folds
 from finetune.run_folder import FOLD, PREDICTIONS

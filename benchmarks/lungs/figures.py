@@ -9,7 +9,7 @@ from benchmarks.lungs.packaged import seeds_of, unpacked
 from benchmarks.lungs.recipes import RECIPES
 from finetune.compare.paired import differences
 from finetune.compare.setting import Setting
-from finetune.evaluation.bootstrap import percentile_interval
+from finetune.evaluation.intervals.bootstrap import percentile_interval
 from finetune.evaluation.summary import evaluate
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune.evaluation.thresholds import Rule
+from finetune.evaluation.thresholds.per_label import Rule
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 AUDIOSET, LUNGS = CONFIGS / "baseline_audioset.yaml", CONFIGS / "baseline_lungs.yaml"

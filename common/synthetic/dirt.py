@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import soundfile
+from scipy.io import wavfile
 
 from common.files import write_csv
 from common.synthetic.takehome import write_pcm16
@@ -84,7 +85,8 @@ def _truncated(path: Path, waveform: np.ndarray, sample_rate: int) -> None:
 def _not_finite(path: Path, waveform: np.ndarray, sample_rate: int) -> None:
     broken = waveform.copy()
     broken[len(broken) // 2] = np.nan
-    soundfile.write(path, broken, sample_rate, subtype="FLOAT")
+    # Not by soundfile: libsndfile writes the second of the writing into a file of floats, and the same seed would give other bytes.
+    wavfile.write(path, sample_rate, broken.astype(np.float32))
 
 
 def _clipped(path: Path, waveform: np.ndarray, sample_rate: int) -> None:

@@ -11,7 +11,7 @@ from common.files import write_csv, write_json
 from common.progress import say
 from common.training.run_folder import FINISHED, finished
 from finetune.baseline.model import BaselineModel
-from finetune.evaluation.metrics import auroc
+from finetune.evaluation.metrics.label_metrics import auroc
 from finetune.fit import predictions_table
 from finetune.folds.table import HELD_OUT, TRAIN, VALIDATION
 from finetune.run_folder import FOLD, PREDICTIONS, VALIDATED

@@ -15,12 +15,12 @@ from common.files import write_csv, write_json
 from common.progress import say
 from finetune.compare.paired import differences
 from finetune.compare.setting import Setting, same_settings
-from finetune.evaluation.bootstrap import Interval
-from finetune.evaluation.calibration_choice import Choice
-from finetune.evaluation.class_scores import TITLES
+from finetune.evaluation.calibration.choice import Choice
+from finetune.evaluation.intervals.bootstrap import Interval
+from finetune.evaluation.metrics.class_scores import TITLES
 from finetune.evaluation.out_of_fold import OutOfFold
 from finetune.evaluation.summary import evaluate_predictions
-from finetune.evaluation.thresholds import Rule
+from finetune.evaluation.thresholds.per_label import Rule
 from finetune.report.text import interval
 from finetune.run_folder import RunFolder, read_run_folder
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from finetune.compare.setting import Setting
-from finetune.evaluation.bootstrap import percentile_interval
+from finetune.evaluation.intervals.bootstrap import percentile_interval
 
 
 def differences(reference: Setting, other: Setting) -> list[dict[str, Any]]:

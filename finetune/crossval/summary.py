@@ -10,8 +10,8 @@ from rich.table import Table
 
 from common.progress import console, say
 from common.training.tracking import Curves, Summary, Tracking, ended_loggers, start_trackers
-from finetune.evaluation.curves import precision_recall, roc
-from finetune.evaluation.per_fold import per_fold_table
+from finetune.evaluation.metrics.curves import precision_recall, roc
+from finetune.evaluation.metrics.per_fold import per_fold_table
 from finetune.evaluation.result import Evaluation
 from finetune.run_folder import FOLD
 

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from finetune.evaluation.abstention import Abstention, abstention
-from finetune.evaluation.by_group import GroupAuroc, describing_columns, group_aurocs
-from finetune.evaluation.calibration import calibrate, choices_of
-from finetune.evaluation.calibration_choice import Choice
-from finetune.evaluation.class_abstention import ClassAbstention, class_abstention
-from finetune.evaluation.intervals import annotated_groups
-from finetune.evaluation.metrics import auroc
+from finetune.evaluation.abstention.per_class import ClassAbstention, class_abstention
+from finetune.evaluation.abstention.per_label import Abstention, abstention
+from finetune.evaluation.calibration.choice import Choice
+from finetune.evaluation.calibration.cross_fit import calibrate, choices_of
+from finetune.evaluation.calibration.reliability import Reliability, reliability
+from finetune.evaluation.intervals.of_figures import annotated_groups
+from finetune.evaluation.metrics.by_group import GroupAuroc, describing_columns, group_aurocs
+from finetune.evaluation.metrics.label_metrics import auroc
 from finetune.evaluation.out_of_fold import OutOfFold
-from finetune.evaluation.reliability import Reliability, reliability
 from finetune.evaluation.result import Evaluation
 
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from finetune.evaluation.bootstrap import Draws, Interval
-from finetune.evaluation.calibration import Calibration
-from finetune.evaluation.class_scores import ClassTask
-from finetune.evaluation.intervals import Intervals
+from finetune.evaluation.calibration.cross_fit import Calibration
+from finetune.evaluation.intervals.bootstrap import Draws, Interval
+from finetune.evaluation.intervals.of_figures import Intervals
+from finetune.evaluation.metrics.class_scores import ClassTask
+from finetune.evaluation.metrics.scores import Scores
 from finetune.evaluation.out_of_fold import OutOfFold
-from finetune.evaluation.scores import Scores
-from finetune.evaluation.thresholds import Thresholds
+from finetune.evaluation.thresholds.per_label import Thresholds
 from finetune.tasks.base import Task
 
 

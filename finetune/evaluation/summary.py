@@ -3,17 +3,17 @@
 import numpy as np
 import pandas as pd
 
-from finetune.evaluation.bootstrap import Draws, Interval, count_groups, percentile_intervals
-from finetune.evaluation.calibration import calibrate
-from finetune.evaluation.calibration_choice import Choice
-from finetune.evaluation.class_scores import ClassTask
-from finetune.evaluation.evaluable import not_evaluable
-from finetune.evaluation.intervals import annotated_groups, bootstrap_intervals, figure_draws
+from finetune.evaluation.calibration.choice import Choice
+from finetune.evaluation.calibration.cross_fit import calibrate
+from finetune.evaluation.intervals.bootstrap import Draws, Interval, count_groups, percentile_intervals
+from finetune.evaluation.intervals.of_figures import annotated_groups, bootstrap_intervals, figure_draws
+from finetune.evaluation.metrics.class_scores import ClassTask
+from finetune.evaluation.metrics.evaluable import not_evaluable
+from finetune.evaluation.metrics.scores import Scores, score
 from finetune.evaluation.out_of_fold import OutOfFold, check_out_of_fold
 from finetune.evaluation.result import Evaluation
-from finetune.evaluation.scores import Scores, score
-from finetune.evaluation.task_thresholds import task_thresholds
-from finetune.evaluation.thresholds import Rule
+from finetune.evaluation.thresholds.per_label import Rule
+from finetune.evaluation.thresholds.per_task import task_thresholds
 from finetune.tasks.base import Task
 
 
@@ -31,7 +31,7 @@ def evaluate(
     Args:
         oof: see `finetune.evaluation.out_of_fold.check_out_of_fold`.
         task: whose labels, scored labels and decoding rule hold.
-        rule: how thresholds are chosen; by default the task's, see `finetune.evaluation.task_thresholds.task_thresholds`.
+        rule: how thresholds are chosen; by default the task's, see `finetune.evaluation.thresholds.per_task.task_thresholds`.
         resamples: bootstrap draws of the intervals.
         seed: of the bootstrap.
         sensitivity: that thresholds keep, in place of the rule.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from finetune.evaluation.bootstrap import Draws, count_groups, patient_weights, percentile_intervals, ratio
+from finetune.evaluation.intervals.bootstrap import Draws, count_groups, patient_weights, percentile_intervals, ratio
 from finetune.events.counts import Counts
 
 

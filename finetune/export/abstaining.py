@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from finetune.evaluation.abstention import choose_bands
-from finetune.evaluation.class_abstention import limit_of
+from finetune.evaluation.abstention.per_class import limit_of
+from finetune.evaluation.abstention.per_label import choose_bands
 from finetune.evaluation.result import Evaluation
 
 

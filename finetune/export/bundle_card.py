@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from finetune.evaluation.by_group import COLUMNS
+from finetune.evaluation.metrics.by_group import COLUMNS
 from finetune.export.metadata import model_card
 
 

@@ -7,8 +7,8 @@ from common.errors import UserError
 from common.progress import say
 from finetune.bundle.contents import FOLDS, MODEL
 from finetune.bundle.signature import read_key
-from finetune.evaluation.calibration_choice import Choice
-from finetune.evaluation.thresholds import Rule, check_share
+from finetune.evaluation.calibration.choice import Choice
+from finetune.evaluation.thresholds.per_label import Rule, check_share
 
 
 def export(

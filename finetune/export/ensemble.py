@@ -7,7 +7,7 @@ import torch
 
 from common.audio.quality import FLAG_NAMES
 from common.errors import UserError
-from finetune.evaluation.calibration import Calibration
+from finetune.evaluation.calibration.cross_fit import Calibration
 from finetune.evaluation.result import Evaluation
 from finetune.export.exported_ensemble import ExportedEnsemble
 from finetune.export.file import largest_difference, script

@@ -35,8 +35,9 @@ def metadata(
     Args:
         run: the run that is exported.
         folds: folds whose networks are averaged in the file.
-        thresholds: see `finetune.evaluation.thresholds.Thresholds.as_json`; chosen on all out-of-fold predictions.
-        calibration: ``choice`` and, per fold, each label's map (see `finetune.evaluation.calibrators.Calibrator`); it is inside the file.
+        thresholds: see `finetune.evaluation.thresholds.per_label.Thresholds.as_json`; chosen on all out-of-fold predictions.
+        calibration: ``choice`` and, per fold, each label's map (see `finetune.evaluation.calibration.calibrators.Calibrator`), which is
+            inside the file.
         figures: headline figures of the report; those of the single folds' models out of fold.
         geometry: how waveforms are windowed (sample_rate, clip_s, hop_s, short_clips, aggregate).
         parity: largest difference between file and eager model that was seen on export.

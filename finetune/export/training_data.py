@@ -10,7 +10,7 @@ import torch
 from common.audio.quality import FLAG_NAMES, flag_names, quality_flags
 from common.audio.read import read_audio, to_mono
 from common.errors import UserError
-from finetune.evaluation.by_group import describing_columns, group_aurocs
+from finetune.evaluation.metrics.by_group import describing_columns, group_aurocs
 from finetune.evaluation.out_of_fold import OutOfFold
 from finetune.evaluation.result import Evaluation
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from common.files import read_csv
 from common.page.page import Table, number
-from finetune.evaluation.best_epoch import HELD_OUT_EPOCHS, EpochChoice, compare_epochs
-from finetune.evaluation.epoch_intervals import EpochIntervals, epoch_intervals
-from finetune.evaluation.epoch_probabilities import HELD_OUT_PROBABILITIES, read_epochs
+from finetune.evaluation.epochs.best_epoch import HELD_OUT_EPOCHS, EpochChoice, compare_epochs
+from finetune.evaluation.epochs.epoch_intervals import EpochIntervals, epoch_intervals
+from finetune.evaluation.epochs.epoch_probabilities import HELD_OUT_PROBABILITIES, read_epochs
 from finetune.evaluation.out_of_fold import OutOfFold
 from finetune.report.text import interval
 from finetune.run_folder import RunFolder

@@ -2,7 +2,7 @@
 
 from common.page.drawing import STYLE, data_uri
 from common.page.page import MISSING, Picture, Table, number
-from finetune.evaluation.class_abstention import ClassAbstention
+from finetune.evaluation.abstention.per_class import ClassAbstention
 from finetune.report.detail_sections import ABSTENTION, draw_risk_coverage
 from finetune.report.text import interval
 

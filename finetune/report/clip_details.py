@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from finetune.evaluation.label_errors import likely_label_errors
-from finetune.evaluation.per_patient import per_patient_summary, per_patient_table
+from finetune.evaluation.metrics.per_patient import per_patient_summary, per_patient_table
 from finetune.evaluation.result import Evaluation
 from finetune.report.examples import Examples, examples
 

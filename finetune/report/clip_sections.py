@@ -4,7 +4,7 @@ import pandas as pd
 
 from common.page.drawing import INK, STYLE, data_uri
 from common.page.page import Picture, Table, number
-from finetune.evaluation.per_patient import patient_names, per_patient_summary
+from finetune.evaluation.metrics.per_patient import patient_names, per_patient_summary
 from finetune.evaluation.result import Evaluation
 from finetune.report.figures import NEGATIVE, POSITIVE
 

@@ -7,8 +7,8 @@ from typing import Any
 from common.errors import UserError
 from common.files import write_csv, write_json, write_text
 from common.progress import say
-from finetune.evaluation.calibration_choice import Choice
-from finetune.evaluation.thresholds import Rule, check_share
+from finetune.evaluation.calibration.choice import Choice
+from finetune.evaluation.thresholds.per_label import Rule, check_share
 
 
 def report(
@@ -61,9 +61,9 @@ def report(
     check_share("sensitivity", sensitivity)
     check_share("abstain", abstain)
     # Late: sklearn, matplotlib and torch take seconds to import, which --help should not.
-    from finetune.evaluation.calibration import Calibration
+    from finetune.evaluation.calibration.cross_fit import Calibration
     from finetune.evaluation.details import detail
-    from finetune.evaluation.per_fold import per_fold_table
+    from finetune.evaluation.metrics.per_fold import per_fold_table
     from finetune.evaluation.summary import evaluate_predictions
     from finetune.report.best_epoch import best_epoch_json, best_epoch_text, read_best_epoch
     from finetune.report.clip_details import clip_details

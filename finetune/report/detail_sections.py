@@ -6,10 +6,10 @@ import numpy as np
 
 from common.page.drawing import INK, PALETTE
 from common.page.page import MISSING, Picture, Table, number
-from finetune.evaluation.abstention import Abstention
-from finetune.evaluation.by_group import COLUMNS
-from finetune.evaluation.class_abstention import ClassAbstention
+from finetune.evaluation.abstention.per_class import ClassAbstention
+from finetune.evaluation.abstention.per_label import Abstention
 from finetune.evaluation.details import Details
+from finetune.evaluation.metrics.by_group import COLUMNS
 from finetune.evaluation.result import Evaluation
 from finetune.report.figures import panels
 from finetune.report.text import interval

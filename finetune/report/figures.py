@@ -8,7 +8,7 @@ import numpy as np
 
 from common.page.drawing import BLUE, INK, PALE_BLUE, STYLE, VERMILION, data_uri
 from common.page.page import number
-from finetune.evaluation.curves import Curve, precision_recall, roc
+from finetune.evaluation.metrics.curves import Curve, precision_recall, roc
 from finetune.evaluation.result import Evaluation
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from typing import Any
 
 from common.page.page import Picture, Table, fill, number
-from finetune.evaluation.class_scores import TITLES as CLASS_TITLES
 from finetune.evaluation.details import Details
-from finetune.evaluation.metrics import METRICS
+from finetune.evaluation.metrics.class_scores import TITLES as CLASS_TITLES
+from finetune.evaluation.metrics.label_metrics import METRICS
 from finetune.evaluation.result import Evaluation
-from finetune.evaluation.thresholds import Thresholds
+from finetune.evaluation.thresholds.per_label import Thresholds
 from finetune.report import clip_sections, detail_sections, figures
 from finetune.report.best_epoch import Choices, best_epoch_table
 from finetune.report.caveats import caveats_of

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from common.page.page import MISSING, number
-from finetune.evaluation.per_fold import per_fold_table
+from finetune.evaluation.metrics.per_fold import per_fold_table
 from finetune.evaluation.result import Evaluation
 
 

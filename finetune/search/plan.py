@@ -14,7 +14,7 @@ from common.files import sha256_text
 from common.provenance import provenance
 from common.store.index import store_beside
 from finetune.encoder_source import EncoderSource, find_encoder, refuse_leak
-from finetune.evaluation.scores import figure_names
+from finetune.evaluation.metrics.scores import figure_names
 from finetune.folds.table import HELD_OUT, count_folds, folds_hash, read_folds
 from finetune.guard.allow import allowed_groups, read_allow_list
 from finetune.search.chosen import FORMAT

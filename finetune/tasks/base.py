@@ -12,7 +12,7 @@ from common.described import Described
 from common.manifest import data_hash, read_manifest
 
 ClassScore = Literal["icbhi", "sprsound", "recall"]
-"""Families of figures over decided classes, see `finetune.evaluation.class_scores`."""
+"""Families of figures over decided classes, see `finetune.evaluation.metrics.class_scores`."""
 
 
 class Task(Described, nn.Module):

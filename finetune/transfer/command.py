@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from finetune.evaluation.calibration_choice import Choice
+from finetune.evaluation.calibration.choice import Choice
 
 
 def transfer(
@@ -51,7 +51,7 @@ def transfer(
     from common.progress import say
     from common.provenance import provenance
     from common.store.index import store_beside
-    from finetune.evaluation.calibration import calibrate
+    from finetune.evaluation.calibration.cross_fit import calibrate
     from finetune.folds.table import HELD_OUT, folds_hash
     from finetune.report.command import report
     from finetune.run_folder import DEVELOPMENT, FOLDS, FORMAT, OUT_OF_FOLD, RECORD, UNCALIBRATED, read_run_folder

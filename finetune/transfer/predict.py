@@ -10,7 +10,7 @@ from common.errors import UserError
 from common.training.checkpoint import open_module
 from finetune.classifier import Classifier
 from finetune.data import FinetuneData
-from finetune.evaluation.calibrators import Calibrator
+from finetune.evaluation.calibration.calibrators import Calibrator
 from finetune.fit import predict_clips
 from finetune.folds.table import HELD_OUT
 from finetune.run_folder import RunFolder

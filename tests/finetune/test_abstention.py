@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from made_probabilities import made
 
-from finetune.evaluation.abstention import abstention, choose_bands
-from finetune.evaluation.thresholds import choose_threshold
+from finetune.evaluation.abstention.per_label import abstention, choose_bands
+from finetune.evaluation.thresholds.per_label import choose_threshold
 
 
 @pytest.mark.parametrize("sensitivity", [0.5, 0.9, 1.0])

@@ -14,10 +14,10 @@ from sklearn.metrics import roc_auc_score
 from common.files import write_csv
 from common.manifest import read_manifest
 from finetune.__main__ import main
-from finetune.evaluation.best_epoch import HELD_OUT_EPOCHS, EpochChoice, compare_epochs, epoch_figures
-from finetune.evaluation.bootstrap import patient_weights
-from finetune.evaluation.epoch_intervals import EpochIntervals, epoch_intervals
-from finetune.evaluation.epoch_probabilities import HELD_OUT_PROBABILITIES
+from finetune.evaluation.epochs.best_epoch import HELD_OUT_EPOCHS, EpochChoice, compare_epochs, epoch_figures
+from finetune.evaluation.epochs.epoch_intervals import EpochIntervals, epoch_intervals
+from finetune.evaluation.epochs.epoch_probabilities import HELD_OUT_PROBABILITIES
+from finetune.evaluation.intervals.bootstrap import patient_weights
 from finetune.evaluation.out_of_fold import OutOfFold, check_out_of_fold, read_out_of_fold
 from finetune.held_out_epochs import HeldOutEpochs
 from finetune.tasks.multiclass import MultiClass

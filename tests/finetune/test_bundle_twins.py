@@ -9,7 +9,7 @@ import torch
 from common.encoders import Cnn2d
 from common.frontends import LogMel
 from finetune.classifier import Classifier
-from finetune.evaluation.calibrators import Calibrator
+from finetune.evaluation.calibration.calibrators import Calibrator
 from finetune.export.exported_ensemble import ExportedEnsemble
 from finetune.export.exported_model import ExportedModel
 from finetune.export.file import script

@@ -9,9 +9,9 @@ from sklearn.calibration import _SigmoidCalibration
 from sklearn.isotonic import IsotonicRegression
 
 from common.errors import UserError
-from finetune.evaluation.calibration import calibrate
-from finetune.evaluation.calibrators import METHODS, MIN_SLOPE, fit_affine, fit_calibrator, fit_isotonic
-from finetune.evaluation.metrics import auroc
+from finetune.evaluation.calibration.calibrators import METHODS, MIN_SLOPE, fit_affine, fit_calibrator, fit_isotonic
+from finetune.evaluation.calibration.cross_fit import calibrate
+from finetune.evaluation.metrics.label_metrics import auroc
 from finetune.evaluation.out_of_fold import check_out_of_fold
 
 

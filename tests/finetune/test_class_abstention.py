@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_run import write_run
 
 from finetune.__main__ import main
-from finetune.evaluation.class_abstention import choose_limit
+from finetune.evaluation.abstention.per_class import choose_limit
 from finetune.tasks.multiclass import MultiClass
 
 CLASSES = ("healthy", "chronic", "acute")

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from finetune.evaluation.class_scores import ClassTask, class_draws, class_scores
-from finetune.evaluation.icbhi_score import icbhi_score
-from finetune.evaluation.scores import figure_names, score
+from finetune.evaluation.metrics.class_scores import ClassTask, class_draws, class_scores
+from finetune.evaluation.metrics.icbhi_score import icbhi_score
+from finetune.evaluation.metrics.scores import figure_names, score
 from finetune.tasks.base import Task
 from finetune.tasks.multiclass import MultiClass
 from finetune.tasks.multilabel import MultiLabel

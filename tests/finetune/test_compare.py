@@ -10,7 +10,7 @@ from made_run import LABELS, make_oof, write_run
 
 from finetune.__main__ import main
 from finetune.compare.paired import two_sided_share
-from finetune.evaluation.metrics import auroc
+from finetune.evaluation.metrics.label_metrics import auroc
 
 
 def shifted(seed: int, skill: float = 0.0):

@@ -171,7 +171,7 @@ def test_one_file_answers_as_the_ensemble(made: Path, trained: list[Path], tmp_p
     import soundfile
     import torch
 
-    from finetune.evaluation.calibration import calibrate
+    from finetune.evaluation.calibration.cross_fit import calibrate
     from finetune.run_folder import read_run_folder
 
     table, figures = combined(trained, tmp_path / "both", "--rule", rule)

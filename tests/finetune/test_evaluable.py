@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from finetune.evaluation.evaluable import not_evaluable
+from finetune.evaluation.metrics.evaluable import not_evaluable
 from finetune.evaluation.out_of_fold import check_out_of_fold
 from finetune.tasks.multiclass import MultiClass
 

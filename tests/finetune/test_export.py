@@ -21,7 +21,7 @@ from common.frontends import BandPass, FrontEnd, KaldiLogMel, LogMel, Mfcc, Pann
 from common.manifest import read_manifest
 from finetune.__main__ import main
 from finetune.classifier import Classifier
-from finetune.evaluation.calibration import calibrate
+from finetune.evaluation.calibration.cross_fit import calibrate
 from finetune.evaluation.out_of_fold import read_out_of_fold
 from finetune.export.exported_model import ExportedModel
 from finetune.export.file import largest_difference, script

@@ -6,7 +6,7 @@ import pytest
 from made_run import LABELS, make_oof
 from sklearn import metrics as sklearn_metrics
 
-from finetune.evaluation.by_group import age_group, describing_columns, group_aurocs
+from finetune.evaluation.metrics.by_group import age_group, describing_columns, group_aurocs
 from finetune.evaluation.out_of_fold import check_out_of_fold
 
 NAN = float("nan")

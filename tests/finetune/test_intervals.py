@@ -5,9 +5,9 @@ import pytest
 from made_run import LABELS, make_oof
 from sklearn import metrics as sklearn_metrics
 
-from finetune.evaluation.bootstrap import patient_weights
-from finetune.evaluation.intervals import figure_draws
-from finetune.evaluation.metrics import METRICS, label_metrics, weighted_average_precision
+from finetune.evaluation.intervals.bootstrap import patient_weights
+from finetune.evaluation.intervals.of_figures import figure_draws
+from finetune.evaluation.metrics.label_metrics import METRICS, label_metrics, weighted_average_precision
 from finetune.evaluation.summary import evaluate
 from finetune.tasks.multilabel import MultiLabel
 

@@ -9,11 +9,11 @@ from made_run import LABELS, make_oof
 from sklearn import metrics as sklearn_metrics
 
 from common.errors import UserError
-from finetune.evaluation.curves import MAX_POINTS, precision_recall, roc
-from finetune.evaluation.icbhi_score import icbhi_score
-from finetune.evaluation.intervals import bootstrap_intervals, figure_draws
-from finetune.evaluation.metrics import METRICS, auroc, label_metrics, macro_metrics, weighted_auroc
-from finetune.evaluation.per_fold import per_fold_table
+from finetune.evaluation.intervals.of_figures import bootstrap_intervals, figure_draws
+from finetune.evaluation.metrics.curves import MAX_POINTS, precision_recall, roc
+from finetune.evaluation.metrics.icbhi_score import icbhi_score
+from finetune.evaluation.metrics.label_metrics import METRICS, auroc, label_metrics, macro_metrics, weighted_auroc
+from finetune.evaluation.metrics.per_fold import per_fold_table
 from finetune.evaluation.summary import evaluate
 from finetune.tasks.multilabel import MultiLabel
 

@@ -6,9 +6,9 @@ from made_probabilities import logit, made
 from made_run import LABELS, make_oof
 from sklearn import metrics as sklearn_metrics
 
-from finetune.evaluation.calibration import calibrate
+from finetune.evaluation.calibration.cross_fit import calibrate
+from finetune.evaluation.calibration.reliability import BINS, reliability
 from finetune.evaluation.out_of_fold import check_out_of_fold
-from finetune.evaluation.reliability import BINS, reliability
 
 
 def test_ece_and_brier_by_hand():

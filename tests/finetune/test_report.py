@@ -9,7 +9,7 @@ import pytest
 from made_run import LABELS, make_oof
 from reported import Page, report
 
-from finetune.evaluation.thresholds import choose_thresholds
+from finetune.evaluation.thresholds.per_label import choose_thresholds
 
 
 def test_writes_every_file_and_no_other(sound_run):

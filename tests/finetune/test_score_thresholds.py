@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from common.errors import UserError
-from finetune.evaluation.score_thresholds import AS_GOOD, score_thresholds
 from finetune.evaluation.summary import evaluate
+from finetune.evaluation.thresholds.for_score import AS_GOOD, score_thresholds
 from finetune.tasks.multiclass import MultiClass
 from finetune.tasks.multilabel import MultiLabel
 

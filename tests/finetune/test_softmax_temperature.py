@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 
-from finetune.evaluation.calibrators import fit_affine
-from finetune.evaluation.softmax_temperature import SoftmaxTemperature, fit_softmax_temperature
+from finetune.evaluation.calibration.calibrators import fit_affine
+from finetune.evaluation.calibration.softmax_temperature import SoftmaxTemperature, fit_softmax_temperature
 
 
 def made(clips: int, classes: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from made_run import make_oof
 
 from finetune.evaluation.summary import evaluate
-from finetune.evaluation.thresholds import UNDECIDED, choose_threshold, choose_thresholds, cross_fitted_thresholds
+from finetune.evaluation.thresholds.per_label import UNDECIDED, choose_threshold, choose_thresholds, cross_fitted_thresholds
 from finetune.tasks.multilabel import MultiLabel
 
 NAN = float("nan")

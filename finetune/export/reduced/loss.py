@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from finetune.evaluation.bootstrap import count_groups, patient_weights, percentile_interval
-from finetune.evaluation.metrics import weighted_auroc
+from finetune.evaluation.intervals.bootstrap import count_groups, patient_weights, percentile_interval
+from finetune.evaluation.metrics.label_metrics import weighted_auroc
 from finetune.evaluation.out_of_fold import OutOfFold
 
 RESAMPLES = 1000

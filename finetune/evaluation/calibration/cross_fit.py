@@ -7,10 +7,10 @@ from typing import get_args
 import numpy as np
 
 from common.errors import UserError
-from finetune.evaluation.calibration_choice import Choice
-from finetune.evaluation.calibrators import Calibrator, Fitted, Method, fit_calibrator
+from finetune.evaluation.calibration.calibrators import Calibrator, Fitted, Method, fit_calibrator
+from finetune.evaluation.calibration.choice import Choice
+from finetune.evaluation.calibration.softmax_temperature import fit_softmax_temperature
 from finetune.evaluation.out_of_fold import OutOfFold
-from finetune.evaluation.softmax_temperature import fit_softmax_temperature
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.evaluation.bootstrap import Draws, ratio
-from finetune.evaluation.icbhi_score import icbhi_score
+from finetune.evaluation.intervals.bootstrap import Draws, ratio
+from finetune.evaluation.metrics.icbhi_score import icbhi_score
 from finetune.tasks.base import ClassScore, Task
 
 TITLES: dict[ClassScore, dict[str, str]] = {

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from finetune.evaluation.class_scores import TITLES, ClassTask
-from finetune.evaluation.evaluable import not_evaluable
+from finetune.evaluation.metrics.class_scores import TITLES, ClassTask
+from finetune.evaluation.metrics.evaluable import not_evaluable
+from finetune.evaluation.metrics.scores import score
 from finetune.evaluation.out_of_fold import OutOfFold
-from finetune.evaluation.scores import score
 from finetune.tasks.base import Task
 
 HELD_OUT_EPOCHS = "held_out_epochs.csv"
@@ -43,7 +43,7 @@ class EpochChoice:
 
 
 def epoch_figures(predictions: OutOfFold, task: Task) -> dict[str, float | None]:
-    """Every figure of `finetune.evaluation.scores.Scores.flat` of one epoch's held-out predictions.
+    """Every figure of `finetune.evaluation.metrics.scores.Scores.flat` of one epoch's held-out predictions.
 
     Decided as published work does, by nothing that is chosen: 0.5 for each label, or the most probable class.
     """

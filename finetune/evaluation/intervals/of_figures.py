@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.evaluation.bootstrap import Draws, Interval, count_groups, patient_weights, percentile_intervals, ratio
-from finetune.evaluation.class_scores import MULTI_LABEL, ClassTask, class_draws
-from finetune.evaluation.metrics import METRICS, weighted_auroc, weighted_average_precision
+from finetune.evaluation.intervals.bootstrap import Draws, Interval, count_groups, patient_weights, percentile_intervals, ratio
+from finetune.evaluation.metrics.class_scores import MULTI_LABEL, ClassTask, class_draws
+from finetune.evaluation.metrics.label_metrics import METRICS, weighted_auroc, weighted_average_precision
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Intervals:
     """95 % intervals; None where there are fewer than two groups or most resamples lack a class.
 
     Attributes:
-        figures: name of `finetune.evaluation.scores.Scores.flat` -> (low, high).
+        figures: name of `finetune.evaluation.metrics.scores.Scores.flat` -> (low, high).
         resamples: how many were drawn.
         groups: how many patients (or recordings) were drawn from.
     """
@@ -57,7 +57,7 @@ def figure_draws(
     seed: int = 0,
     task: ClassTask = MULTI_LABEL,
 ) -> Draws:
-    """Every figure of `finetune.evaluation.scores.Scores.flat` under each bootstrap resample of the groups.
+    """Every figure of `finetune.evaluation.metrics.scores.Scores.flat` under each bootstrap resample of the groups.
 
     The resamples hold the models and the thresholds fixed; what another training run would change is not in them. A resample in
     which a label has one class only has no figures of that label.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from finetune.evaluation.bootstrap import count_groups
+from finetune.evaluation.intervals.bootstrap import count_groups
 from finetune.evaluation.out_of_fold import OutOfFold
 from finetune.tasks.base import Task
 

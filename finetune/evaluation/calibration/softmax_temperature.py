@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from finetune.evaluation.calibrators import MIN_SLOPE, SMALLEST, Calibrator, Fitted
+from finetune.evaluation.calibration.calibrators import MIN_SLOPE, SMALLEST, Calibrator, Fitted
 
 
 class SoftmaxTemperature(Calibrator):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from finetune.evaluation.metrics import auroc
+from finetune.evaluation.metrics.label_metrics import auroc
 from finetune.evaluation.out_of_fold import OutOfFold
 from finetune.evaluation.result import Evaluation
 

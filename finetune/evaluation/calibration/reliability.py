@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from finetune.evaluation.bootstrap import Interval, count_groups, patient_weights, percentile_interval, ratio
+from finetune.evaluation.intervals.bootstrap import Interval, count_groups, patient_weights, percentile_interval, ratio
 
 BINS = 10
 

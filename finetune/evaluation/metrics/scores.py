@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from finetune.evaluation.class_scores import MULTI_LABEL, ClassScores, ClassTask, class_scores
-from finetune.evaluation.metrics import METRICS, LabelMetrics, label_metrics, macro_metrics
+from finetune.evaluation.metrics.class_scores import MULTI_LABEL, ClassScores, ClassTask, class_scores
+from finetune.evaluation.metrics.label_metrics import METRICS, LabelMetrics, label_metrics, macro_metrics
 from finetune.tasks.base import Task
 
 
@@ -40,7 +40,7 @@ class Scores:
         return missing
 
     def flat(self) -> dict[str, float | None]:
-        """One name per figure: macro_auroc, ..., those of `finetune.evaluation.class_scores` that the task has, auroc_<label>, ..."""
+        """One name per figure: macro_auroc, ..., those of `finetune.evaluation.metrics.class_scores`, auroc_<label>, ..."""
         figures: dict[str, float | None] = {f"macro_{name}": self.macro[name] for name in METRICS}
         figures |= self.classes.figures
         for name in METRICS:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from finetune.evaluation.bootstrap import Interval, count_groups, patient_weights, percentile_interval
-from finetune.evaluation.metrics import auroc, weighted_auroc
+from finetune.evaluation.intervals.bootstrap import Interval, count_groups, patient_weights, percentile_interval
+from finetune.evaluation.metrics.label_metrics import auroc, weighted_auroc
 
 COLUMNS = {
     "device": "Device",

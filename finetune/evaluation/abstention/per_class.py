@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from finetune.evaluation.abstention import area_under, risk_coverage, surest_first
-from finetune.evaluation.bootstrap import Interval, count_groups, patient_weights, percentile_interval, ratio
-from finetune.evaluation.thresholds import Thresholds
+from finetune.evaluation.abstention.per_label import area_under, risk_coverage, surest_first
+from finetune.evaluation.intervals.bootstrap import Interval, count_groups, patient_weights, percentile_interval, ratio
+from finetune.evaluation.thresholds.per_label import Thresholds
 from finetune.tasks.base import Task
 
 

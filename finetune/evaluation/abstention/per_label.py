@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from finetune.evaluation.bootstrap import Interval, count_groups, patient_weights, percentile_interval, ratio
-from finetune.evaluation.thresholds import choose_thresholds
+from finetune.evaluation.intervals.bootstrap import Interval, count_groups, patient_weights, percentile_interval, ratio
+from finetune.evaluation.thresholds.per_label import choose_thresholds
 
 Band = tuple[float, float]
 

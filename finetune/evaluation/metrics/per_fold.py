@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from finetune.evaluation.metrics.scores import Scores
 from finetune.evaluation.result import Evaluation
-from finetune.evaluation.scores import Scores
 
 
 def per_fold_table(evaluation: Evaluation) -> pd.DataFrame:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from common.errors import UserError
-from finetune.evaluation.score_thresholds import challenge_of, score_thresholds
-from finetune.evaluation.thresholds import Rule, Thresholds, choose_thresholds, cross_fitted_thresholds
+from finetune.evaluation.thresholds.for_score import challenge_of, score_thresholds
+from finetune.evaluation.thresholds.per_label import Rule, Thresholds, choose_thresholds, cross_fitted_thresholds
 from finetune.tasks.base import Task
 
 

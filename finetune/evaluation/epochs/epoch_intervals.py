@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.evaluation.best_epoch import EpochChoice, decided_alike
-from finetune.evaluation.bootstrap import Draws, Interval, count_groups, percentile_interval
-from finetune.evaluation.intervals import annotated_groups, figure_draws
+from finetune.evaluation.epochs.best_epoch import EpochChoice, decided_alike
+from finetune.evaluation.intervals.bootstrap import Draws, Interval, count_groups, percentile_interval
+from finetune.evaluation.intervals.of_figures import annotated_groups, figure_draws
 from finetune.evaluation.out_of_fold import OutOfFold
 from finetune.tasks.base import Task
 
@@ -35,7 +35,7 @@ def epoch_intervals(
     The networks and both epochs are held fixed: what choosing the best epoch again on other patients would give is not in the intervals.
 
     Args:
-        choices: figure -> both choices, of `finetune.evaluation.best_epoch.compare_epochs`.
+        choices: figure -> both choices, of `finetune.evaluation.epochs.best_epoch.compare_epochs`.
         folds: fold -> epoch -> its held-out predictions, in the order of the choices' epochs.
         task: whose figures these are.
         resamples: bootstrap draws.

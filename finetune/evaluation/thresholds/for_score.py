@@ -6,7 +6,7 @@ most probable class does not maximise it: the balance between normal and the res
 
 import numpy as np
 
-from finetune.evaluation.class_scores import TITLES, ClassTask, class_figures, ordered
+from finetune.evaluation.metrics.class_scores import TITLES, ClassTask, class_figures, ordered
 from finetune.tasks.base import ClassScore, Task
 
 # Logarithms of a class's threshold that are tried against the others, and how often all classes take their turn.

@@ -1,0 +1,1 @@
+"""Leaving the doubtful clips to a person."""

@@ -1,0 +1,1 @@
+"""Making probabilities mean what they say, and measuring whether they do."""

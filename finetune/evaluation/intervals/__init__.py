@@ -1,0 +1,1 @@
+"""How far figures could be off by the chance of which patients were there."""

@@ -1,0 +1,1 @@
+"""What predictions are worth: of one label, over classes, per fold, patient and group."""
