@@ -10,6 +10,9 @@ from benchmarks.throughput.clock import seconds
 from common.training.optim import make_optimizer
 from pretrain.simclr import SimCLR
 
+# Of the products by which a device's peak is measured: side of the square matrices, then channels, side and number of the images.
+PEAK_SIZES = {"cuda": (8192, 1024, 64, 64), "cpu": (4096, 256, 32, 64)}
+
 
 class EncoderAlone:
     """A copy of a module's encoder, trained on given spectrograms with the module's optimiser and precision.
@@ -53,7 +56,7 @@ class EncoderAlone:
 
 def peak_flops_per_s(device: torch.device, dtype: torch.dtype) -> float:
     """What a large matrix product or, where that is faster, a large convolution reaches on ``device``: the peak that can be measured."""
-    size, channels, side, clips = (8192, 1024, 64, 64) if device.type == "cuda" else (4096, 256, 32, 64)
+    size, channels, side, clips = PEAK_SIZES[device.type]
     one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False, device=device, dtype=dtype)
     convolution.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

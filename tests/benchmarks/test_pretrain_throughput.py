@@ -5,10 +5,12 @@ import json
 import pytest
 
 from benchmarks import pretrain_throughput
+from benchmarks.throughput import encoder_alone
 
 
 def test_the_throughput_of_the_three_ways(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(pretrain_throughput, "ENCODERS", {"": "test_resnet"})
+    monkeypatch.setattr(encoder_alone, "PEAK_SIZES", {"cpu": (256, 16, 8, 2)})
     monkeypatch.setattr(pretrain_throughput, "PATIENTS", 3)
     monkeypatch.setattr(pretrain_throughput, "CLIPS_PER_PATIENT", 3)
     size = ("--file-seconds", "2", "--clip-s", "1", "--batch-size", "4", "--steps", "1", "--rounds", "2", "--workers", "0")

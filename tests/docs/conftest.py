@@ -31,7 +31,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("pretrain", "report", "--run", work / "pretrain")
     folds = ["--data.folds", work / "folds.csv", "--encoder", work / "pretrain" / "encoder.pt", "--transductive"]
     run("finetune", "crossval", "-c", ROOT / "configs" / "finetune.yaml", *data, *folds, *small, "--out", work / "run")
-    run("finetune", "report", "--run", work / "run", "--resamples", 20)
+    run("finetune", "report", "--run", work / "run", "--resamples", 20, "--examples", 1)
     run("finetune", "export", "--run", work / "run", "--out", work / "model.pt", "--per_fold", "false")
     run("finetune", "export", "--run", work / "run", "--out", work / "bundle", "--per_fold", "false")
     run("finetune", "predict", "--model", work / "model.pt", "--input", work / "folder", "--out", work / "predictions.csv")

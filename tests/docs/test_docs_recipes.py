@@ -34,7 +34,7 @@ SMALLER = {
     "ablate-metadata": FIT,
     "seeds": [*FIT, "--seeds=0,1"],
     "search": [*FIT, "--inner-folds=2", "--inner-runs=1", "--trials=1"],
-    "report": ["--resamples=5"],
+    "report": ["--resamples=5", "--examples=1"],
     "compare": ["--resamples=5"],
     "export": ["--per_fold=false"],
 }

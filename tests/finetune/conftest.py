@@ -83,14 +83,24 @@ def finished_run(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 @pytest.fixture(scope="session")
-def exported(finished_run: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def exported_run(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that is exported: of two folds, since every network's graph takes seconds to record."""
+    folder, manifest = tmp_path_factory.mktemp("exported"), str(made / "manifest.csv")
+    main(["folds", "--manifest", manifest, "--out", str(folder / "folds.csv"), "--num-folds", "2"])
+    data = ["--data.manifest", manifest, "--data.folds", str(folder / "folds.csv")]
+    main(["crossval", "-c", str(made / "tiny.yaml"), *data, "--out", str(folder / "run")])
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def exported(exported_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A bundle of that run with all that it can hold, calibrated and signed by the key beside it, and the figures of its export."""
     folder = tmp_path_factory.mktemp("bundles")
     (folder / "key").write_bytes(bytes(range(32)))
     options = ["--calibration", "platt", "--sign_key", str(folder / "key"), "--twins", "int8", "float16"]
     # A network that learnt in seconds from 48 clips may lose anything; what it loses is not what is tested.
     options += ["--twin_max_loss", "1"]
-    return folder / "bundle", main(["export", "--run", str(finished_run[0]), "--out", str(folder / "bundle"), *options])
+    return folder / "bundle", main(["export", "--run", str(exported_run), "--out", str(folder / "bundle"), *options])
 
 
 @pytest.fixture(scope="session")

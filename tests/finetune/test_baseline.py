@@ -53,7 +53,7 @@ def test_report_and_compare_take_the_run_as_a_network_s(made: Path, config: Path
     assert figures["macro_auroc"] > 0.8 and figures["folds"] == 3
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["classifier"]["class_path"] == f"{PACKAGE}.classifiers.Logistic" and record["sample_rate"] == 4000
-    reported = main(["report", "--run", str(tmp_path / "run"), "--calibration", "fold_platt", "--resamples", "20"])
+    reported = main(["report", "--run", str(tmp_path / "run"), "--calibration", "fold_platt", "--resamples", "20", "--examples", "1"])
     page = Path(reported["report"]).read_text()
     assert "Logistic(c=0.1" in page and "SpectrogramFeatures(" in page
     runs = json.dumps([str(finished_run[0]), str(tmp_path / "run")])

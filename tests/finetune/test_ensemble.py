@@ -110,7 +110,7 @@ def test_the_stack_is_scikit_learn_s(runs: list[Path], tmp_path: Path) -> None:
 
 def test_report_and_compare_take_it(runs: list[Path], tmp_path: Path) -> None:
     _, figures = combined(runs[:2], tmp_path / "both")
-    judged = main(["report", "--run", str(tmp_path / "both"), "--resamples", "20"])
+    judged = main(["report", "--run", str(tmp_path / "both"), "--resamples", "20", "--examples", "0"])
     assert judged["macro_auroc"] == pytest.approx(figures["macro_auroc"])
     compared = main(
         ["compare", "--runs", json.dumps([str(runs[0]), str(tmp_path / "both")]), "--resamples", "20", "--out", str(tmp_path / "c")]
