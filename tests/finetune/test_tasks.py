@@ -16,6 +16,9 @@ from common.manifest import read_manifest
 from finetune.__main__ import main
 from finetune.predict.model_file import open_model
 
+# Of a report whose intervals and pictures no test looks at.
+QUICK = ("--resamples", "5", "--examples", "0")
+
 
 @pytest.fixture(scope="module")
 def classed(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -62,21 +65,7 @@ def test_calibration_of_classes_is_one_temperature_and_their_sum_stays_1(
     records: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: Any
 ) -> None:
     out, _ = records
-    main(
-        [
-            "report",
-            "--run",
-            str(out),
-            "--resamples",
-            "5",
-            "--examples",
-            "0",
-            "--out",
-            str(tmp_path / "report"),
-            "--calibration",
-            "temperature",
-        ]
-    )
+    main(["report", "--run", str(out), *QUICK, "--out", str(tmp_path / "report"), "--calibration", "temperature"])
     calibrated = pd.read_csv(tmp_path / "report" / "predictions.csv").filter(like="prob_").to_numpy()
     raw = pd.read_csv(out / "oof.csv").filter(like="prob_").to_numpy()
     np.testing.assert_allclose(calibrated.sum(axis=1), 1, atol=1e-9)
@@ -100,9 +89,7 @@ def test_an_exported_file_answers_probabilities_that_sum_to_1(records: tuple[Pat
     probabilities, _ = file(0.1 * torch.randn(4, 9000), 4000)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(4))
     # The limit is that of the report.
-    main(
-        ["report", "--run", str(out), "--resamples", "5", "--examples", "0", "--out", str(tmp_path / "report"), *options[:2], *options[4:]]
-    )
+    main(["report", "--run", str(out), *QUICK, "--out", str(tmp_path / "report"), *options[:2], *options[4:]])
     limit = json.loads((tmp_path / "report" / "metrics.json").read_text())["class_abstention"]["limit"]
     assert description["abstain_limit"] == limit and description["abstain_kept"] == 0.6 and set(description["abstain"].values()) == {None}
 
@@ -142,9 +129,7 @@ def test_runs_of_classes_are_compared_by_their_scores(
     out, _ = records
     other = tmp_path / "other"
     main(["crossval", *arguments(classed, "sprsound_2_1", other, "--skip-near-duplicates", "--trainer.max_epochs", "1")])
-    figures = main(
-        ["compare", "--runs", str(out), str(other), "--out", str(tmp_path / "comparison"), "--resamples", "50", "--examples", "2"]
-    )
+    figures = main(["compare", "--runs", str(out), str(other), "--out", str(tmp_path / "comparison"), "--resamples", "50"])
     rows = figures["differences"]["other"]
     assert {"sprsound_score", "uar"} <= set(rows) and "icbhi_score" not in rows
     low, high = rows["sprsound_score"]["interval"]
@@ -174,7 +159,7 @@ def test_a_class_of_fewer_patients_than_folds_is_named_with_its_count_and_never_
 def test_two_classes_keep_a_sensitivity(classed: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     main(["crossval", *arguments(classed, "icbhi_2class", out, "--skip-near-duplicates", "--trainer.max_epochs", "1")])
-    main(["report", "--run", str(out), "--resamples", "5", "--examples", "0", "--sensitivity", "0.9"])
+    main(["report", "--run", str(out), *QUICK, "--sensitivity", "0.9"])
     written = json.loads((out / "report" / "thresholds.json").read_text())
     normal, abnormal = written["thresholds"]
     assert normal == pytest.approx(1 - abnormal)
