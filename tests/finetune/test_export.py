@@ -103,6 +103,15 @@ def test_the_file_averages_its_folds(exported: tuple[Path, dict], model: torch.j
     assert (single[0] - single[1]).abs().max() > 1e-4
 
 
+def test_batch_norms_are_in_their_convolutions_and_these_compute_with_channels_last(model: torch.jit.ScriptModule) -> None:
+    for network in model.networks.children():
+        graph = network.inlined_graph
+        assert "batch_norm" not in str(graph)
+        weights = [node.inputsAt(1).toIValue() for node in graph.findAllNodes("aten::_convolution")]
+        images = [weight for weight in weights if weight.dim() == 4]
+        assert images and all(weight.is_contiguous(memory_format=torch.channels_last) for weight in images)
+
+
 @pytest.mark.parametrize("calibration", ["platt", "isotonic", "fold_platt"])
 def test_calibrators_leave_inside_the_file_and_thresholds_refer_to_them(
     finished_run: tuple[Path, dict], exported: tuple[Path, dict], tmp_path: Path, calibration: Any
