@@ -1,5 +1,6 @@
 """Made clips in which a tone is a wheeze and clicks are crackles, easy for a tiny network in a few epochs; what is run on them once."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,12 @@ def exported(exported_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     # A network that learnt in seconds from 48 clips may lose anything; what it loses is not what is tested.
     options += ["--twin_max_loss", "1"]
     return folder / "bundle", main(["export", "--run", str(exported_run), "--out", str(folder / "bundle"), *options])
+
+
+@pytest.fixture
+def bundle(exported: tuple[Path, dict[str, Any]], tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return shutil.copytree(exported[0], tmp_path / "bundle")
 
 
 @pytest.fixture(scope="session")
