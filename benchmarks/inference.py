@@ -38,7 +38,7 @@ def inference(options: argparse.Namespace) -> dict[str, Any]:
     """Measure all cases; returns the figures that are printed last."""
     # ONNX Runtime calls home some seconds after its import.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    figures: dict[str, Any] = {"machine": machine(), "commit": git_commit(), "versions": versions(), "config": str(options.config)}
+    figures: dict[str, Any] = {"machine": machine(), "commit": git_commit(), "versions": versions(), "config": options.config.name}
     with tempfile.TemporaryDirectory(prefix="inference-") as name:
         folder = Path(name)
         run, bundle = _exported(folder, options)

@@ -59,7 +59,7 @@ class Stage:
     finish: Callable[[pl.Trainer, Any, Any, Path], dict[str, Any]]
     monitor: str | None = None
     job_type: str = "train"
-    trainer_defaults: dict[str, Any] = field(default_factory=dict)
+    trainer_defaults: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def fit(self, args: Sequence[str]) -> dict[str, Any]:
         """Run the command with ``args``; returns its figures, those of the earlier run when it had already finished.
@@ -148,6 +148,9 @@ def _free_accelerator() -> None:
         torch.cuda.empty_cache()
 
 
+_PARSERS: dict[Stage, LightningArgumentParser] = {}
+
+
 class _StageCommand(LightningCLI):
     """LightningCLI that knows run folders."""
 
@@ -175,6 +178,13 @@ class _StageCommand(LightningCLI):
             # The module describes itself in its checkpoints (see DescribedModule).
             load_from_checkpoint_support=False,
         )
+
+    def setup_parser(self, *args: Any, **kwargs: Any) -> None:
+        # A parser takes as long to make as to parse with; the folds of a run have one.
+        if self.stage not in _PARSERS:
+            super().setup_parser(*args, **kwargs)
+            _PARSERS[self.stage] = self.parser
+        self.parser = _PARSERS[self.stage]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--out", type=Path, default=Path(self.stage.out), help="Run folder; an unfinished run in it is resumed.")

@@ -32,6 +32,12 @@ tracking:
 Fit = Callable[..., Any]
 
 
+@pytest.fixture(autouse=True)
+def one_row_of_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run draws pairs of views of some clips, which takes longer than its training does here: of one clip."""
+    monkeypatch.setattr("pretrain.monitor.views.CLIPS", 1)
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with manifest.csv (8 patients of 3 clips), folds.csv (2 folds by patient) and tiny.yaml."""

@@ -15,6 +15,7 @@ from pretrain.monitor.views import ViewPictures, draw_views
 
 
 def test_a_run_draws_its_views_once_and_is_not_changed_by_it(fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretrain.monitor.views.CLIPS", 6)
     fit(tmp_path / "one")
     fit(tmp_path / "two")
     picture = (tmp_path / "one" / "views.png").read_bytes()
