@@ -1,4 +1,5 @@
-"""Every figure of the README's results, made again from the packaged out-of-fold predictions: ``make quick_verify``."""
+"""Every figure of the README's results, and the analysis of errors with its picture, made again from the packaged out-of-fold predictions:
+``make quick_verify``."""
 
 import argparse
 import time
@@ -16,26 +17,30 @@ RESULTS = Path(__file__).resolve().parent / "results"
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quick_verify", description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder with DATASET/predictions.csv (default: benchmarks/results)")
+    parser.add_argument("--out", type=Path, default=Path("runs/quick_verify"), help="folder for tables and picture (default: %(default)s)")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap draws over patients (default: %(default)s)")
     options = parser.parse_args(args)
-    return cli.conclude(lambda: quick_verify(options.results, options.resamples))
+    return cli.conclude(lambda: quick_verify(options.results, options.out, options.resamples))
 
 
-def quick_verify(results: Path, resamples: int = 1000) -> dict[str, Any]:
-    """Judge the packaged predictions of SPRSound.
+def quick_verify(results: Path, out: Path, resamples: int = 1000) -> dict[str, Any]:
+    """Judge the packaged predictions of SPRSound, and write where they fail.
 
     Args:
         results: folder with sprsound/predictions.csv.
+        out: folder for the files of `benchmarks.lungs.failures.write_failures`, in sprsound/.
         resamples: bootstrap draws over patients.
 
     Returns:
-        The figures, see `benchmarks.lungs.figures.as_json`; ``markdown`` (the table), ``clips``, ``patients``, ``seeds`` and ``seconds``.
+        The figures, see `benchmarks.lungs.figures.as_json`; ``markdown`` (the table), ``clips``, ``patients``, ``seeds``, ``files``
+        (that were written) and ``seconds``.
 
     Raises:
         UserError: there are no packaged predictions.
     """
     # Late: torch and scikit-learn take seconds to import, which --help should not.
     from benchmarks.lungs.datasets import DATASETS
+    from benchmarks.lungs.failures import write_failures
     from benchmarks.lungs.figures import as_json, markdown, rows_of
     from benchmarks.lungs.packaged import patients_in, read, seeds_of
 
@@ -47,8 +52,9 @@ def quick_verify(results: Path, resamples: int = 1000) -> dict[str, Any]:
     rows = rows_of(package, dataset, resamples)
     table = markdown(rows, dataset)
     say(table)
+    files = [str(file) for file in write_failures(package, out / "sprsound", resamples)]
     counts = {"clips": len(package), "patients": patients_in(package), "seeds": seeds_of(package)}
-    return {**as_json(rows), **counts, "markdown": table, "seconds": round(time.monotonic() - started, 1)}
+    return {**as_json(rows), **counts, "markdown": table, "files": files, "seconds": round(time.monotonic() - started, 1)}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.labels.starts import STARTS
-from common.files import atomic_path
+from benchmarks.picture import save
 from finetune.report.figures import STYLE
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart; no AudioSet is dashed, SimCLR filled.
@@ -43,9 +43,7 @@ def draw(summary: pd.DataFrame, path: Path) -> None:
         axes.set(xlabel="Labelled training patients, % (log scale)", ylabel="Macro AUROC (wheeze, crackle), held-out patients")
         axes.set_title(f"Mean and standard deviation over {_seeds(summary)}")
         axes.legend(loc="best")
-        with atomic_path(path) as temporary:
-            # No date, so that the same table gives the same bytes.
-            figure.savefig(temporary, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+        save(figure, path)
 
 
 def _seeds(summary: pd.DataFrame) -> str:

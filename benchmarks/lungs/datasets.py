@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.lungs.recipes import CONFIGS
+from common.datasets.sprsound import TYPE_COLUMNS
 from finetune.tasks.base import Task
 from finetune.tasks.multiclass import MultiClass
 from finetune.tasks.multilabel import MultiLabel
@@ -12,6 +13,8 @@ from finetune.tasks.multilabel import MultiLabel
 # Of ICBHI's official split, which needs all of them.
 ICBHI_RECORDINGS = 920
 LABELS = ("wheeze", "crackle")
+# Column of a fine type of SPRSound's events -> what it is called.
+SOUNDS = {column: name.lower() for name, column in TYPE_COLUMNS.items()}
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,14 @@ class Dataset:
         folds: arguments of ``finetune folds`` beside manifest, output, number and seed.
         tasks: name -> what is judged.
         classes: class columns that the tasks read from the manifest, beside `LABELS`.
+        about: further columns that say whom and what a clip is of, for the analysis of errors; those of `SOUNDS` are 1, 0 or empty.
     """
 
     manifest: tuple[str, ...]
     folds: tuple[str, ...]
     tasks: dict[str, Judged]
     classes: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
 
 
 def wheeze_and_crackle() -> MultiLabel:
@@ -75,6 +80,7 @@ DATASETS = {
             "task_2_2": Judged("sprsound_score", "Task 2-2, SPRSound Score", _task("sprsound_2_2"), TASK_2_2),
         },
         classes=("record_class",),
+        about=("site", "age_years", "sex", *SOUNDS),
     ),
     "icbhi": Dataset(manifest=("icbhi",), folds=("--scheme", "official"), tasks={"wheeze_crackle": WHEEZE_CRACKLE}),
     "takehome": Dataset(manifest=("takehome",), folds=(), tasks={"wheeze_crackle": WHEEZE_CRACKLE}),

@@ -63,12 +63,13 @@ def markdown(rows: list[dict[str, Any]], dataset: Dataset) -> str:
     lines = ["| task | floor | strongest recipe | gain |", "|---|---|---|---|"]
     for name, judged in dataset.tasks.items():
         floor, best = ({row["recipe"]: row for row in rows if row["task"] == name}[recipe] for recipe in ("floor", "strongest"))
-        cells = [judged.title, _cell(floor["value"], floor["interval"]), _cell(best["value"], best["interval"])]
-        lines.append("| " + " | ".join([*cells, _cell(best["gain"], best["gain_interval"], sign="+")]) + " |")
+        cells = [judged.title, cell(floor["value"], floor["interval"]), cell(best["value"], best["interval"])]
+        lines.append("| " + " | ".join([*cells, cell(best["gain"], best["gain_interval"], sign="+")]) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(value: float | None, interval: tuple[float, float] | None, sign: str = "") -> str:
+def cell(value: float | None, interval: tuple[float, float] | None, sign: str = "") -> str:
+    """A figure with its interval, as tables have it."""
     if value is None:
         return "-"
     between = "" if interval is None else f" ({interval[0]:{sign}.3f} to {interval[1]:{sign}.3f})"

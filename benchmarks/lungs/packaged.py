@@ -1,7 +1,8 @@
 """Out-of-fold predictions of all recipes, tasks and seeds as one small table, from which every figure can be made again.
 
-A row is a clip: clip_id, recording, patient, quality, what the tasks read of it, ``fold/SEED`` for each seed of the folds, and
-``RECIPE/TASK/SEED/LABEL`` with the probability in ten-thousandths. Of classes that exclude each other the last one is what remains.
+A row is a clip: clip_id, recording, patient, quality, what the tasks read of it, what the analysis of errors reads (site, age, sex, types
+of its sounds), ``fold/SEED`` for each seed of the folds, and ``RECIPE/TASK/SEED/LABEL`` with the probability in ten-thousandths. Of classes
+that exclude each other the last one is what remains.
 """
 
 from pathlib import Path
@@ -50,4 +51,4 @@ def patients_in(package: pd.DataFrame) -> int:
 
 def read(path: Path) -> pd.DataFrame:
     """The package at ``path``."""
-    return read_csv(path, text=(*CLIP, "record_class"))
+    return read_csv(path, text=(*CLIP, "record_class", "site", "sex"))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.commands import call
-from benchmarks.lungs.datasets import LABELS, Dataset, Judged
+from benchmarks.lungs.datasets import LABELS, SOUNDS, Dataset, Judged
 from benchmarks.lungs.packaged import CLIP, packed
 from benchmarks.lungs.recipes import RECIPES, Recipe
 from common.files import read_csv
@@ -50,8 +50,9 @@ def run_all(dataset: Dataset, weights: Path, manifest: Path, folds: dict[int, Pa
                 columns |= {f"fold/{seed}": oof["fold"].to_numpy(), **packed(recipe, name, seed, judged.task(), oof)}
     assert clips is not None, "there is a seed, a task and a recipe"
     table = read_manifest(manifest, LABELS, classes=dataset.classes).set_index("clip_id", drop=False)
-    described = table.loc[clips, [*CLIP, *LABELS, *dataset.classes]].reset_index(drop=True)
-    return pd.concat([described.astype(dict.fromkeys(LABELS, "Int8")), pd.DataFrame(columns)], axis=1), minutes
+    described = table.loc[clips, [*CLIP, *LABELS, *dataset.classes, *dataset.about]].reset_index(drop=True)
+    present = [name for name in (*LABELS, *SOUNDS) if name in described]
+    return pd.concat([described.astype(dict.fromkeys(present, "Int8")), pd.DataFrame(columns)], axis=1), minutes
 
 
 def _baseline(judged: Judged, config: Path, run: Path, *more: object) -> dict[str, float]:
