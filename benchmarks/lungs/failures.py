@@ -45,8 +45,8 @@ def page(package: pd.DataFrame, evaluations: Sequence[Evaluation], groups: Seque
     parts = [
         "# Where the strongest recipe fails",
         "Wheeze and crackle, out of fold; `make quick_verify` writes this page from the packaged predictions. AUROC, sensitivity and "
-        f"specificity (thresholds of the other folds) are means over {len(evaluations)} seeds of folds, with 95 % intervals over the group's "
-        "patients; `-` is a figure that says nothing of the group, or one of fewer than "
+        f"specificity (thresholds of the other folds) are means over {len(evaluations)} seeds of folds, with 95 % intervals over the "
+        "group's patients; `-` is a figure that says nothing of the group, or one of fewer than "
         f"{MIN_PATIENTS} patients with or without the label. Records of poor quality are left out.",
         "A sound is judged on the records that have an event of that type (a record may have several) against all records without the "
         "label; a class without the label against all records with it.",
@@ -109,10 +109,10 @@ def _doubted_text(doubted: pd.DataFrame) -> str:
 
 
 def _worst_text(seed: int) -> str:
+    command = f"python -m finetune report --run RUNS/{RECIPE}-{TASK}-{seed} --examples {RECORDS}"
     return (
         f"Of the folds of seed {seed}, false negatives and false positives of both labels in turn. Their spectrograms and audio are in the "
-        f"report of that run, `python -m finetune report --run RUNS/{RECIPE}-{TASK}-{seed} --examples {RECORDS}`, where RUNS is the folder `runs` "
-        "that the benchmark made."
+        f"report of that run, `{command}`, where RUNS is the folder `runs` that the benchmark made."
     )
 
 
