@@ -12,12 +12,18 @@ import torch
 
 from benchmarks import quick_verify, run
 from benchmarks.lungs.datasets import DATASETS
+from benchmarks.lungs.failing_records import worst_records
+from benchmarks.lungs.failures import evaluations_of
 from benchmarks.lungs.figures import rows_of
 from benchmarks.lungs.packaged import read, unpacked
 from common.encoders import EfficientAT
+from finetune.evaluation.summary import evaluate_predictions
+from finetune.report.examples import worst_errors
+from finetune.run_folder import read_run_folder
 
 RATE = 8000
 CLASSES = ["Normal", "CAS", "DAS", "CAS & DAS", "Poor Quality"]
+EVENTS = {"CAS": "Rhonchi", "DAS": "Fine Crackle", "CAS & DAS": "Wheeze+Crackle"}
 
 
 def write_sprsound(root: Path, patients: int = 12, records: int = 5) -> None:
@@ -34,7 +40,8 @@ def write_sprsound(root: Path, patients: int = 12, records: int = 5) -> None:
         waveform[random.integers(0, len(time), 15)] += 0.7 * ("DAS" in kind)
         waveform = np.sign(waveform) * 0.9 if kind == "Poor Quality" else waveform
         soundfile.write(root / "train_wav" / f"{name}.wav", waveform.clip(-1, 1), RATE, subtype="PCM_16")
-        (root / "train_json" / f"{name}.json").write_text(json.dumps({"record_annotation": kind, "event_annotation": []}))
+        events = [{"start": "0", "end": "400", "type": EVENTS[kind]}] if kind in EVENTS else []
+        (root / "train_json" / f"{name}.json").write_text(json.dumps({"record_annotation": kind, "event_annotation": events}))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +80,7 @@ def test_the_package_gives_the_figures_again(finished: tuple[Path, list[str], di
     out, _, figures = finished
     (tmp_path / "sprsound").mkdir()
     (tmp_path / "sprsound" / "predictions.csv").write_bytes((out / "predictions.csv").read_bytes())
-    verified = quick_verify.main(["--results", str(tmp_path), "--resamples", "40"])
+    verified = quick_verify.main(["--results", str(tmp_path), "--out", str(tmp_path / "again"), "--resamples", "40"])
     assert {name: verified[name] for name in figures if name in verified} == {name: figures[name] for name in figures if name in verified}
     assert {"macro_auroc", "task_2_1", "task_2_2", "floor_macro_auroc", "floor_task_2_1", "floor_task_2_2"} <= set(verified)
 
@@ -89,6 +96,23 @@ def test_a_packaged_run_is_the_run(finished: tuple[Path, list[str], dict[str, An
         for label in task.labels:
             assert np.allclose(found[f"prob_{label}"], of_run[f"prob_{label}"], atol=5e-4 if task.one_of else 5.1e-5)
             np.testing.assert_array_equal(found[f"target_{label}"].to_numpy(float), of_run[f"target_{label}"].to_numpy(float))
+
+
+def test_the_package_says_whom_and_what_a_record_is_of(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
+    package = read(finished[0] / "predictions.csv")
+    for kind, column in (("CAS", "type_rhonchi"), ("DAS", "type_fine_crackle"), ("CAS & DAS", "type_wheeze_crackle")):
+        assert list(package[column] == 1) == list(package["record_class"] == kind)
+    assert set(package["site"]) == {"p1", "p2", "p3", "p4"} and set(package["sex"]) == {"M", "F"} and set(package["age_years"]) == {5.0}
+
+
+def test_the_worst_errors_are_those_of_the_report_of_the_first_seed(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
+    out, _, _ = finished
+    package = read(out / "predictions.csv")
+    of_run = read_run_folder(str(out / "runs" / "strongest-wheeze_crackle-0"))
+    theirs = worst_errors(evaluate_predictions(of_run.out_of_fold(), of_run.task, resamples=1), 20)
+    ours = worst_records(package, evaluations_of(package)[0], 20)
+    columns = ["label", "kind", "clip_id"]
+    assert len(ours) and sorted(map(tuple, ours[columns].to_numpy())) == sorted(map(tuple, theirs[columns].to_numpy()))
 
 
 def test_other_predictions_give_other_figures(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
