@@ -19,6 +19,7 @@ from finetune.evaluation.summary import evaluate
 
 RECIPE, TASK = "strongest", "wheeze_crackle"
 PATIENTS, RECORDS = 10, 20
+ANNOTATED = {"0": "absent", "1": "present"}
 PAGE, PICTURE, DOUBTED = "failures.md", "failures.svg", "label_errors.csv"
 
 
@@ -69,7 +70,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _group_table(rows: Sequence[dict[str, Any]]) -> str:
-    head = ("", "group", "records", "with the label", "patients", *FIGURES)
+    head = ("", "group", "records", "with the label", "patients", *(name.replace("auroc", "AUROC") for name in FIGURES))
     counts = ("of", "name", "records", "positives", "patients")
 
     def cells(row: dict[str, Any]) -> list[object]:
@@ -99,9 +100,8 @@ def _patient_table(rows: pd.DataFrame) -> str:
 
 
 def _doubted_text(doubted: pd.DataFrame) -> str:
-    counts = doubted.groupby(["label", "annotated"], sort=False).size()
-    words = {1: "with", 0: "without"}
-    found = ", ".join(f"{count} annotated {words[annotated]} {label}" for (label, annotated), count in sorted(counts.items(), key=str))
+    groups = doubted.groupby(["label", "annotated"])
+    found = ", ".join(f"{label} annotated {ANNOTATED[str(annotated)]}: {len(rows)}" for (label, annotated), rows in groups)
     return (
         "Annotations that confident learning (`finetune/evaluation/label_errors.py`) doubts in the folds of every seed: candidates to "
         f"listen to again, not corrections. {len(doubted)} in all ({found or 'none'}), in [{DOUBTED}]({DOUBTED}); the first {RECORDS}:"
@@ -117,9 +117,8 @@ def _worst_text(seed: int) -> str:
 
 
 def _record_table(rows: pd.DataFrame, figures: tuple[str, ...]) -> str:
-    words = {1: "present", 0: "absent"}
     cells = [
-        [row["label"], words[row["annotated"]], row["clip_id"], row["sounds"] or "-", *(f"{row[name]:.2f}" for name in figures)]
+        [row["label"], ANNOTATED[str(row["annotated"])], row["clip_id"], row["sounds"] or "-", *(f"{row[name]:.2f}" for name in figures)]
         for row in rows.to_dict("records")
     ]
     return _table(("label", "annotated", "record", "sounds annotated", *figures), cells)
