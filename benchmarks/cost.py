@@ -6,6 +6,7 @@ that is removed. Decoding counts to every recipe, since each alone would need it
 
 import argparse
 import json
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     add("--weights", type=Path, help="mn04_as_mAP_432.pt; random weights by default, which take as long")
     add("--sizes", type=int, nargs="+", default=[500, 1000, 2000], help="numbers of clips (default: 500 1000 2000)")
     add("--seconds", type=float, default=SECONDS, help="length of a made recording, s (default: %(default)s)")
-    add("--folder", type=Path, help="where the temporary folder is made: 0.6 MB per clip; the system's own place by default")
+    add("--folder", type=Path, help="where the temporary folder is made: 0.8 MB per clip; the system's own place by default")
     options = parser.parse_args(args)
     return cli.conclude(lambda: cost(options))
 
@@ -51,7 +52,9 @@ def cost(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="auscult-", dir=options.folder) as name:
         manifest = options.manifest or _made(Path(name), max(options.sizes), options.seconds)
         for size in sorted(options.sizes):
-            rows += measured(_part(manifest, size), Path(name) / f"{size}", options.weights)
+            part = Path(name) / f"{size}"
+            rows += measured(_part(manifest, size), part, options.weights)
+            shutil.rmtree(part)
     grown = {recipe: growth([row for row in rows if row["recipe"] == recipe], PAPER) for recipe in RECIPES}
     kind = {"machine": machine(), "commit": git_commit(), "versions": versions()}
     return {"recordings": "made" if options.manifest is None else "of a manifest", "rows": rows, "growth": grown, **kind}
