@@ -42,15 +42,15 @@ class Dataset:
         manifest: arguments of ``common manifest`` beside root and output.
         folds: arguments of ``finetune folds`` beside manifest, output, number and seed.
         tasks: name -> what is judged.
-        classes: class columns that the tasks read from the manifest, beside `LABELS`.
         about: further columns that say whom and what a clip is of, for the analysis of errors; those of `SOUNDS` are 1, 0 or empty.
+        classes: class columns that the tasks read from the manifest, beside `LABELS`.
     """
 
     manifest: tuple[str, ...]
     folds: tuple[str, ...]
     tasks: dict[str, Judged]
-    classes: tuple[str, ...] = ()
     about: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def wheeze_and_crackle() -> MultiLabel:
@@ -79,8 +79,8 @@ DATASETS = {
             "task_2_1": Judged("sprsound_score", "Task 2-1, SPRSound Score", _task("sprsound_2_1"), TASK_2_1),
             "task_2_2": Judged("sprsound_score", "Task 2-2, SPRSound Score", _task("sprsound_2_2"), TASK_2_2),
         },
-        classes=("record_class",),
         about=("site", "age_years", "sex", *SOUNDS),
+        classes=("record_class",),
     ),
     "icbhi": Dataset(manifest=("icbhi",), folds=("--scheme", "official"), tasks={"wheeze_crackle": WHEEZE_CRACKLE}),
     "takehome": Dataset(manifest=("takehome",), folds=(), tasks={"wheeze_crackle": WHEEZE_CRACKLE}),
