@@ -75,10 +75,10 @@ def _groups(package: pd.DataFrame, label: str, truth: np.ndarray) -> Iterator[Gr
     for kind in sorted(set(package.loc[negative, "record_class"]), key=lambda name: (name != "Normal", name)):
         without = negative & (package["record_class"] == kind).to_numpy()
         yield Group(ABSENT, kind, positive | without, without, ("auroc", "specificity"))
-    for column, values in describing_columns(package, package).items():
-        for value in sorted(set(values) - {""}, key=lambda name: (list(AGES).index(name) if name in AGES else 0, name)):
+    for name, values in describing_columns(package, package).items():
+        for value in sorted(set(values) - {""}, key=lambda value: (list(AGES).index(value) if value in AGES else 0, value)):
             rows = known & (values == value).to_numpy()
-            yield Group(COLUMNS[str(column)], value, rows, rows)
+            yield Group(COLUMNS[str(name)], value, rows, rows)
 
 
 def _figures(group: Group, column: int, evaluations: Sequence[Evaluation], resamples: int) -> dict[str, Any]:

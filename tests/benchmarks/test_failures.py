@@ -136,7 +136,7 @@ def test_the_same_predictions_give_the_same_files(package: pd.DataFrame, tmp_pat
 
 def test_other_predictions_give_another_page(package: pd.DataFrame, tmp_path: Path) -> None:
     other = package.copy()
-    columns = [name for name in other if name.startswith("strongest/")]
+    columns = [name for name in map(str, other) if name.startswith("strongest/")]
     other[columns] = WHOLE - other[columns]
     pages = [write_failures(table, tmp_path / name, resamples=5)[0].read_bytes() for name, table in (("one", package), ("other", other))]
     assert pages[0] != pages[1]
