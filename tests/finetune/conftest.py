@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 from made_run import make_oof, write_run
 from made_search import SPACE, search_arguments
 from reported import report
@@ -81,6 +82,18 @@ def finished_run(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     folder = tmp_path_factory.mktemp("runs") / "undisturbed"
     data = ["--data.manifest", str(made / "manifest.csv"), "--data.folds", str(made / "folds.csv")]
     return folder, main(["crossval", "-c", str(made / "tiny.yaml"), *data, "--out", str(folder)])
+
+
+@pytest.fixture(scope="session")
+def exported_file(finished_run: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """That run as one TorchScript file, with one per fold beside it, and the figures of its export."""
+    path = tmp_path_factory.mktemp("export") / "model.pt"
+    return path, main(["export", "--run", str(finished_run[0]), "--out", str(path)])
+
+
+@pytest.fixture(scope="session")
+def model(exported_file: tuple[Path, dict[str, Any]]) -> torch.jit.ScriptModule:
+    return torch.jit.load(str(exported_file[0]))
 
 
 @pytest.fixture(scope="session")

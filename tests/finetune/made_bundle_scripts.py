@@ -6,26 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from blocked_imports import without
+
 # What a script must not need: that of torch, and that of onnxruntime.
 NEITHER = ("common", "finetune", "torchaudio", "nnAudio", "timm", "pytorch_lightning", "sklearn", "pandas", "scipy", "soundfile", "onnx")
 BLOCKED = {"verify_torch.py": (*NEITHER, "onnxruntime", "numpy"), "verify_onnx.py": (*NEITHER, "torch")}
-ONLY = """
-import runpy, sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"{{name}} is not there")
-
-sys.meta_path.insert(0, Blocked())
-sys.argv = [{script!r}]
-runpy.run_path({script!r}, run_name="__main__")
-"""
 
 
 def run_script(path: Path, interpreter: str = sys.executable, blocked: bool = True) -> subprocess.CompletedProcess[str]:
     """Run one of the bundle's scripts in a process of its own, in which what it must not need cannot be imported."""
-    code = ["-c", ONLY.format(blocked=BLOCKED[path.name], script=str(path))] if blocked else [str(path)]
+    run = f"import runpy, sys; sys.argv = [{str(path)!r}]; runpy.run_path({str(path)!r}, run_name='__main__')"
+    code = ["-c", without(BLOCKED[path.name], run)] if blocked else [str(path)]
     command = [interpreter, "-W", "ignore", *code]
     return subprocess.run(command, cwd=path.parent.parent, capture_output=True, text=True, timeout=240, check=False)
 

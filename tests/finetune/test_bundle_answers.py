@@ -8,6 +8,7 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
+from made_noise import noise
 
 from common.audio.quality import CONSTANT, NOT_FINITE, SILENT, TOO_SHORT
 from finetune.__main__ import main
@@ -28,10 +29,6 @@ def answers(exported: tuple[Path, dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
     with torch.inference_mode():
         yield {"pt": lambda waveform, lengths: file(waveform, RATE, lengths), "onnx": onnx, "pt2": program}
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def test_it_verifies_with_every_runtime(exported: tuple[Path, dict[str, Any]]) -> None:
