@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from finetune.__main__ import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
 OURS = {"common", "pretrain", "finetune", "serve", "benchmarks", "tests"}
 ALLOWED = {
@@ -77,6 +79,21 @@ def test_no_modules_import_each_other_not_even_late() -> None:
     modules = our_modules()
     assert "finetune.folds.table" in modules
     assert not circle({name: imported_modules(file, modules) for name, file in modules.items()})
+
+
+# What judges a run or divides patients starts two seconds earlier without it.
+STARTS_WITHOUT_LIGHTNING = ("report", "compare", "predict", "folds", "guard", "ensemble", "score-events")
+
+
+@pytest.mark.parametrize("command", STARTS_WITHOUT_LIGHTNING)
+def test_a_command_that_trains_nothing_does_not_import_lightning(command: str) -> None:
+    modules, needed = our_modules(), set[str]()
+    pending = {COMMANDS[command].target.partition(":")[0]}
+    while pending:
+        needed |= pending
+        pending = {name for module in pending for name in imported_modules(modules[module], modules)} - needed
+    assert len(needed) > 10
+    assert not [name for name in needed if "pytorch_lightning" in imported_packages(modules[name])]
 
 
 def test_a_circle_would_be_found(tmp_path: Path) -> None:

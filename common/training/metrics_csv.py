@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -64,6 +65,11 @@ class MetricsCsv(Logger):
         # As text: numbers that are read and written again may lose their last digit.
         kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[1]) < step]
         write_text(self.path, header + "".join(kept))
+
+
+def folder_of(trainer: pl.Trainer) -> Path | None:
+    """The folder of the run that ``trainer`` trains, where its metrics are; None outside a run from the command line."""
+    return next((logger.path.parent for logger in trainer.loggers if isinstance(logger, MetricsCsv)), None)
 
 
 def read_metrics(path: Path) -> pd.DataFrame:

@@ -5,12 +5,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import yaml
 
 from common.errors import UserError
 from common.files import write_text
-from common.training.metrics_csv import MetricsCsv
 
 LAST, BEST, FINISHED, CONFIG = "last.ckpt", "best.ckpt", "finished.json", "config.yaml"
 BAD_BATCH = "bad_batch.pt"
@@ -47,11 +45,6 @@ def finished(folder: Path) -> dict[str, Any] | None:
     """The figures of the run in ``folder``, None where it has not ended."""
     path = folder / FINISHED
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def folder_of(trainer: pl.Trainer) -> Path | None:
-    """The folder of the run that ``trainer`` trains, where its metrics are; None outside a run from the command line."""
-    return next((logger.path.parent for logger in trainer.loggers if isinstance(logger, MetricsCsv)), None)
 
 
 def abandon(folder: Path) -> None:

@@ -101,8 +101,7 @@ class Stage:
 
     def parse(self, args: Sequence[str]) -> dict[str, Any]:
         """The resolved config that ``args`` give, as plain values, without making any object."""
-        command = self._command(args, instantiate=False)
-        return json.loads(command.parser.dump(command.config, format="json", skip_unset=False))
+        return self._command(args, instantiate=False).plain_config()
 
     def _command(self, args: Sequence[str], instantiate: bool = True) -> "_StageCommand":
         _silence_known_remarks()
@@ -200,8 +199,13 @@ class _StageCommand(LightningCLI):
         self.folder = Path(self.config["out"])
         if not self.instantiate:
             return
-        claim(self.folder, json.loads(self.parser.dump(self.config, format="json", skip_unset=False)))
+        claim(self.folder, self.plain_config())
         self.finished = finished(self.folder)
+
+    def plain_config(self) -> dict[str, Any]:
+        """The resolved config as plain values."""
+        # Parsing has checked it, and to check it again takes two thirds of the time of writing it down.
+        return json.loads(self.parser.dump(self.config, format="json", skip_unset=False, skip_validation=True))
 
     def instantiate_classes(self) -> None:
         if not self.instantiate or self.finished is not None:

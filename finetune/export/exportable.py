@@ -40,4 +40,5 @@ def _whole_clips(model: ExportedModel, waveform: Tensor, lengths: Tensor, metada
     torch._check(clip.shape[0] > 0)
     windows = cut_windows(waveform, lengths, clip, start, model.window, model.short_clips)
     of_windows = metadata[clip] if metadata is not None else windows.new_empty(0)
-    return model.clips(model.networks_answers(windows, of_windows), clip, waveform.shape[0])
+    # No network's answers meet another's before they are of whole clips: so each can be cut out of the graph.
+    return torch.stack(model.clips(model.networks_answers(windows, of_windows), clip, waveform.shape[0]))

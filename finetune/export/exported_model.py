@@ -150,25 +150,26 @@ class ExportedModel(nn.Module):
             rows = clip[first : first + self.windows_at_once]
             starts = start[first : first + self.windows_at_once]
             windows = cut_windows(waveform, lengths, rows, starts, self.window, self.short_clips)
-            answers.append(self.networks_answers(windows, metadata[rows]))
-        return self.clips(torch.cat(answers, dim=1), clip, waveform.shape[0])
+            answers.append(torch.stack(self.networks_answers(windows, metadata[rows])))
+        return torch.stack(self.clips(list(torch.cat(answers, dim=1).unbind()), clip, waveform.shape[0]))
 
-    def clips(self, windows: Tensor, clip: Tensor, num_clips: int) -> Tensor:
-        """Probabilities of clips [K, B, L] from those of their windows [K, W, L]."""
+    def clips(self, windows: list[Tensor], clip: Tensor, num_clips: int) -> list[Tensor]:
+        """Every network's probabilities of clips, K tensors [B, L], from those of their windows [W, L]."""
         clips: list[Tensor] = []
         # Each network's windows are joined and calibrated before the average, as they were when its calibrator was fitted.
         for number, calibrator in enumerate(self.calibrators):
             clips.append(calibrator(pool_windows(windows[number], clip, num_clips, self.aggregate)))
-        return torch.stack(clips)
+        return clips
 
-    def networks_answers(self, windows: Tensor, metadata: Tensor) -> Tensor:
+    def networks_answers(self, windows: Tensor, metadata: Tensor) -> list[Tensor]:
+        """Every network's probabilities of windows, K tensors [W, L]."""
         answers: list[Tensor] = []
         for network in self.networks:
             if self.takes_metadata:
                 answers.append(network(windows, metadata))
             else:
                 answers.append(network(windows))
-        return torch.stack(answers)
+        return answers
 
 
 def usable(waveform: Tensor, lengths: Tensor) -> Tensor:

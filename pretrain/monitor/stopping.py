@@ -12,7 +12,8 @@ from torch import Tensor
 from common.errors import UserError
 from common.files import atomic_path
 from common.progress import say
-from common.training.run_folder import BAD_BATCH, folder_of
+from common.training.metrics_csv import folder_of
+from common.training.run_folder import BAD_BATCH
 
 FORMAT = "auscult.bad_batch/1"
 # Batch norm's running averages have settled by then (0.9^100); before, every run looks collapsed on validation clips.

@@ -11,7 +11,7 @@ import torch
 from common.files import atomic_path
 from common.frontends.base import FrontEnd
 from common.training.batches import global_seed
-from common.training.run_folder import folder_of
+from common.training.metrics_csv import folder_of
 from common.training.step_seed import mix
 from common.training.tracking import log_picture
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pandas as pd
 import pytest
+import torch
 from made_bundle_scripts import rehash
 from refusals import refusal
 from sklearn.metrics import roc_auc_score
@@ -16,7 +18,9 @@ from sklearn.metrics import roc_auc_score
 from common.errors import UserError
 from finetune.__main__ import main
 from finetune.evaluation.out_of_fold import check_out_of_fold
+from finetune.export.node_names import encoder_of
 from finetune.export.reduced.clips import RunClips
+from finetune.export.reduced.cut import cut_network
 from finetune.export.reduced.loss import auroc_loss
 from finetune.export.reduced.write import Wanted, write_reduced
 from finetune.run_folder import read_run_folder
@@ -50,6 +54,27 @@ def test_the_loss_is_that_of_the_folds_that_held_each_clip_out(
         of_both = [loss["labels"][label]["reduced_auroc"] for label in ("wheeze", "crackle")]
         assert loss["macro"]["reduced_auroc"] == pytest.approx(np.mean(of_both))
         assert f"| {kind} | macro | {loss['macro']['auroc']:.4f} | {loss['macro']['reduced_auroc']:.4f} |" in card
+
+
+def test_a_network_is_cut_out_of_the_model_as_it_is_alone(exported: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    waveform, lengths = 0.1 * torch.randn(3, 9000, generator=torch.Generator().manual_seed(0)), torch.tensor([9000, 4100, 700])
+    inputs = {"waveform": waveform.numpy(), "lengths": lengths.numpy()}
+    for number in range(2):
+        cut_network(exported[0] / "model.onnx", tmp_path / "cut.onnx", number, 2)
+        session = onnxruntime.InferenceSession(str(tmp_path / "cut.onnx"), providers=["CPUExecutionProvider"])
+        probabilities, flags = session.run(["probabilities", "flags"], inputs)
+        alone = torch.jit.load(str(exported[0] / "folds" / f"fold-{number}.pt"))
+        with torch.inference_mode():
+            expected, expected_flags = alone(waveform, 4000, lengths)
+        np.testing.assert_allclose(probabilities, expected.numpy(), atol=1e-5, rtol=0)
+        assert (flags == expected_flags.numpy()).all()
+        encoders = {encoder_of(node.name) for node in onnx.load(tmp_path / "cut.onnx").graph.node} - {None}
+        assert encoders == {f"networks.{number}.encoder"}
+    with pytest.raises(UserError, match="an average over 3 networks"):
+        cut_network(exported[0] / "model.onnx", tmp_path / "cut.onnx", 0, 3)
+    # Of one network there is nothing to cut away.
+    cut_network(tmp_path / "cut.onnx", tmp_path / "whole.onnx", 0, 1)
+    assert (tmp_path / "whole.onnx").read_bytes() == (tmp_path / "cut.onnx").read_bytes()
 
 
 def test_no_network_is_judged_or_calibrated_on_what_it_must_not_have_heard(finished_run: tuple[Path, dict[str, Any]]) -> None:

@@ -13,6 +13,7 @@ from common.progress import track
 from finetune.bundle.contents import ONNX
 from finetune.evaluation.out_of_fold import OutOfFold
 from finetune.evaluation.result import Evaluation
+from finetune.export.folds import ExportedFolds
 from finetune.export.reduced.clips import Inputs, RunClips
 from finetune.export.reduced.loss import auroc_loss
 from finetune.export.twins import save_onnx
@@ -68,7 +69,7 @@ def write_reduced(
             raise UserError(f"the run's manifest {run.record.get('manifest')} is not there, so there are no clips to judge it by")
         clips = RunClips(run, manifest, onnx["sample_rate"], exported.metadata)
         judged = clips.held_out(evaluation.predictions, wanted.clips)
-        full, answers = _answers(judged, exported, clips, wanted.kinds)
+        full, answers = _answers(judged, exported, clips, wanted.kinds, folder / ONNX, list(evaluation.folds))
         training = clips.training(judged.folds, CALIBRATION_CLIPS)
     except UserError as error:
         return {kind: {"reason": str(error).rstrip(".")} for kind in wanted.kinds}
@@ -79,14 +80,25 @@ def write_reduced(
     return written
 
 
-def _answers(judged: OutOfFold, exported: Exported, clips: RunClips, kinds: Sequence[Kind]) -> tuple[np.ndarray, dict[Kind, np.ndarray]]:
-    """Probabilities [n, L] of the clips by the float32 file of the fold that holds each out, and by its reduced twins."""
+def _answers(
+    judged: OutOfFold, exported: Exported, clips: RunClips, kinds: Sequence[Kind], whole: Path, folds: list[int]
+) -> tuple[np.ndarray, dict[Kind, np.ndarray]]:
+    """Probabilities [n, L] of the clips by the float32 file of the fold that holds each out, and by its reduced twins.
+
+    Args:
+        judged: the clips.
+        exported: the networks.
+        clips: of the run.
+        kinds: of twins.
+        whole: ``model.onnx``.
+        folds: whose networks it averages.
+    """
     full = np.zeros(judged.probabilities.shape)
     answers = {kind: np.zeros_like(full) for kind in kinds}
     with TemporaryDirectory() as temporary:
         for fold in track(judged.folds, "Measuring what reduced twins lose"):
             source = Path(temporary) / f"{fold}.onnx"
-            save_onnx(source, exported.eager([fold]), exported.metadata)
+            _write_fold(source, exported, fold, whole, folds)
             sessions = [(full, _session(source))]
             for kind in kinds:
                 target = source.with_suffix(f".{kind}.onnx")
@@ -97,6 +109,16 @@ def _answers(judged: OutOfFold, exported: Exported, clips: RunClips, kinds: Sequ
                 for found, session in sessions:
                     found[row] = _ask(session, inputs)
     return full, answers
+
+
+def _write_fold(target: Path, exported: Exported, fold: int, whole: Path, folds: list[int]) -> None:
+    """Write the float32 file of one fold."""
+    if isinstance(exported, ExportedFolds):
+        from finetune.export.reduced.cut import cut_network
+
+        cut_network(whole, target, folds.index(fold), len(folds))
+    else:
+        save_onnx(target, exported.eager([fold]), exported.metadata)
 
 
 def _written(folder: Path, kind: Kind, onnx: dict[str, Any], loss: dict[str, Any], clips: RunClips, training: list[str]) -> dict[str, Any]:
