@@ -39,7 +39,7 @@ class Classifier(DescribedModule):
         front_end: waveform to spectrogram; states the sample rate. Left out where ``encoder_file`` is given.
         encoder: spectrogram to embedding. Left out where ``encoder_file`` is given.
         encoder_file: file from ``pretrain``: front end, encoder and the weights to begin with.
-        clip_s: length of the windows that the model takes, s. 8 holds two or three breaths.
+        clip_s: length of the windows that the model takes, s. 10 holds three quarters of SPRSound's records whole; 8 would cut all but one.
         hop_s: from one window of a longer clip to the next, s; half of ``clip_s`` by default.
         short_clips: what fills a clip shorter than ``clip_s``: "repeat" (it starts again) or "pad" (zeros).
         aggregate: how a clip's windows are joined: "mean" or "max" of their probabilities.
@@ -71,7 +71,7 @@ class Classifier(DescribedModule):
         front_end: FrontEnd | None = None,
         encoder: Encoder | None = None,
         encoder_file: str | None = None,
-        clip_s: float = 8.0,
+        clip_s: float = 10.0,
         hop_s: float | None = None,
         short_clips: Literal["repeat", "pad"] = "repeat",
         aggregate: Literal["mean", "max"] = "mean",

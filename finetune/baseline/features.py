@@ -1,7 +1,7 @@
 """What a classical classifier sees of a clip: numbers pooled over the whole of it, however long it is."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,20 +10,10 @@ from torch import Tensor, nn
 from common.audio.resample import resample
 from common.described import Described
 from common.encoders.base import Encoder
-from common.errors import UserError
+from common.encoders.pooling import check_pooling, pooled
 from common.frontends.base import FrontEnd, exact_float32
 from finetune.encoder_source import front_end_and_encoder
 
-# Pooling -> what it makes of a map [B, D, F', N'].
-OVER_MAP: dict[str, Callable[[Tensor], Tensor]] = {
-    "mean": lambda found: found.mean(dim=(2, 3)),
-    "max": lambda found: found.amax(dim=(2, 3)),
-    "frequency": lambda found: found.mean(dim=3).flatten(1),
-    "frequency_max": lambda found: found.amax(dim=3).flatten(1),
-    "frequency_std": lambda found: found.std(dim=3, correction=0).flatten(1),
-}
-POOLINGS = (*OVER_MAP, "embedding")
-OF_LAYERS = ("frequency", "frequency_max", "frequency_std")
 # Digital silence has no level to bring anywhere: what is quieter than this is taken as this loud, root mean square of full scale.
 LEAST_RMS = 1e-6
 # The number of a percentile, 0 to 100.
@@ -92,8 +82,8 @@ class EncoderFeatures(Features):
         front_end: waveform to spectrogram; left out where ``encoder_file`` is given.
         encoder: in evaluation mode, with the weights that it was given; left out where ``encoder_file`` is given.
         encoder_file: file from ``pretrain`` with both; `finetune baseline --encoder` sets it.
-        pooling: of "mean" and "max" (over frequency and time, D each), "frequency", "frequency_max" and "frequency_std" (mean, maximum and
-            standard deviation over time at each of the map's frequencies, D x F' each) and "embedding" (the encoder's own output, D).
+        pooling: of the last map: "mean", "max", "frequency", "frequency_max", "frequency_std", "embedding"; see
+            `common.encoders.pooling.pooled`.
         min_s: clips shorter than this are repeated until they are as long, s.
         speeds: how many times faster than recorded the clip is played, 0.25 to 16; one view each, one after the other.
         layers: layers of the encoder, numbered from its input, whose maps are pooled too, after the last one's: each by mean, maximum and
@@ -117,9 +107,7 @@ class EncoderFeatures(Features):
         level_db: float | None = None,
     ) -> None:
         super().__init__()
-        unknown = [name for name in pooling if name not in POOLINGS]
-        if unknown or not (pooling or layers):
-            raise ValueError(f"pooling is {list(pooling)}, expected one or more of {', '.join(POOLINGS)}")
+        check_pooling(pooling, layers)
         if not speeds or not all(0.25 <= speed <= 16 for speed in speeds):
             raise ValueError(f"speeds is {list(speeds)}, expected one or more numbers from 0.25 to 16")
         if level_db is not None and not -100 <= level_db <= 0:
@@ -144,19 +132,7 @@ class EncoderFeatures(Features):
     def _pooled(self, waveform: Tensor) -> Tensor:
         spectrogram = self.front_end(waveform)
         with exact_float32(waveform.device.type):
-            pooled = self._of_last(spectrogram) if self.pooling else []
-            layers = self.encoder.layer_maps(spectrogram, self.layers) if self.layers else []
-            pooled += [OVER_MAP[name](layer) for layer in layers for name in OF_LAYERS]
-            return torch.cat(pooled, dim=1)
-
-    def _of_last(self, spectrogram: Tensor) -> list[Tensor]:
-        found = self.encoder.frequency_map(spectrogram)
-        if found.shape[2] == 1 and any(name.startswith("frequency") for name in self.pooling):
-            raise UserError(
-                f"The map of {type(self.encoder).__name__} has no axis of frequency left, so there is nothing to pool at each of its "
-                "frequencies: leave 'frequency' out of the features' pooling."
-            )
-        return [self.encoder(spectrogram) if name == "embedding" else OVER_MAP[name](found) for name in self.pooling]
+            return pooled(self.encoder, spectrogram, self.pooling, self.layers)
 
 
 def _statistic(spectrogram: np.ndarray, name: str) -> np.ndarray:

@@ -10,6 +10,9 @@ from finetune.baseline.classifiers import BaselineClassifier
 from finetune.baseline.resampling import Resampling
 from finetune.tasks.base import Task
 
+# Logit of a class that no training clip had, beside 0 of one that all had: a probability of 1e-7.
+UNSEEN = -16.0
+
 
 @dataclass
 class BaselineModel:
@@ -50,6 +53,41 @@ class BaselineModel:
         if self.task.one_of:
             return self._of_classes(self._fitted[0], features, len(self.task.labels))
         return np.column_stack([self._of_classes(one, features, 2)[:, 1] for one in self._fitted])
+
+    def linear(self, num_features: int) -> tuple[np.ndarray, np.ndarray]:
+        """The fitted logistic regressions as one linear layer on features that are not standardised.
+
+        Args:
+            num_features: D.
+
+        Returns:
+            Weights [L, D] and biases [L], float64, whose logits give `probabilities`; of what is the same for all clips only to 1e-7.
+        """
+        num_outputs = len(self.task.labels)
+        weights, biases = np.zeros((num_outputs, num_features)), np.zeros(num_outputs)
+        if self.task.one_of:
+            weights[:], biases[:] = self._logits(self._fitted[0], num_features, num_outputs)
+            return weights, biases
+        for row, one in enumerate(self._fitted):
+            of_classes, bias = self._logits(one, num_features, 2)
+            weights[row], biases[row] = of_classes[1] - of_classes[0], bias[1] - bias[0]
+        return weights, biases
+
+    def _logits(self, one: "_One", num_features: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+        """Weights [num_classes, D] and biases [num_classes] before a softmax; classes that training had not seen get next to nothing."""
+        weights = np.zeros((num_classes, num_features))
+        if one.estimator is None:
+            return weights, np.where(np.isin(np.arange(num_classes), one.present) | (len(one.present) == 0), 0.0, UNSEEN)
+        biases = np.full(num_classes, UNSEEN)
+        coefficients, intercepts = one.estimator.coef_, one.estimator.intercept_
+        if len(coefficients) == 1:
+            # Of two classes there is one distance, as in `_of_classes`.
+            coefficients, intercepts = np.concatenate([-coefficients, coefficients]) / 2, np.concatenate([-intercepts, intercepts]) / 2
+        if one.scaler is not None:
+            coefficients = coefficients / one.scaler.scale_
+            intercepts = intercepts - coefficients @ one.scaler.mean_
+        weights[one.present], biases[one.present] = coefficients, intercepts
+        return weights, biases
 
     def _one(self, features: np.ndarray, classes: np.ndarray) -> "_One":
         present = np.unique(classes)

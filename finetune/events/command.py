@@ -5,6 +5,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.progress import say, track
+from finetune.evaluation.thresholds.per_label import Rule
 from finetune.events.write import RECORD, TABLE, TrackFiles, write_beside, write_events
 
 
@@ -14,6 +15,7 @@ def events(
     input: list[Path] | None = None,
     run: Path | None = None,
     manifest: str | None = None,
+    thresholds: Rule | None = None,
     labels: list[str] | None = None,
     window_s: float | None = None,
     hop_s: float | None = None,
@@ -38,6 +40,7 @@ def events(
         run: in place of --model and --input: folder that 'python -m finetune crossval' wrote. Every whole recording of its manifest is
             judged by the network of the fold that held its patient out, with thresholds from the other folds.
         manifest: of the run, where it is no longer where run.json says.
+        thresholds: of the run: what they maximise on the clips of the other folds, as in 'report'. "f1" finds fewer events that are none.
         labels: whose events are wanted; by default all of the model's but the one that says that there is none (normal).
         window_s: length of a window, s; by default that of the model. Shorter ones are filled as short clips were in training.
         hop_s: from one window to the next, s; by default a tenth of the window. The track has one row per hop.
@@ -60,6 +63,8 @@ def events(
         raise UserError("Give either --model with --input, or --run alone.")
     if manifest is not None and run is None:
         raise UserError("--manifest is that of --run: leave it out with --model.")
+    if thresholds is not None and run is None:
+        raise UserError("--thresholds chooses those of --run; a model's file brings its own: leave it out, or give --high.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is in use: choose a folder that is new or empty, so that no events of another call lie among these.")
     # Late: torch takes seconds to import, which a wrong path should not cost.
@@ -71,7 +76,7 @@ def events(
     from finetune.predict.model_file import open_model
 
     if run is not None:
-        sources = from_run(run, manifest)
+        sources = from_run(run, manifest, thresholds)
     else:
         assert model is not None and input is not None
         sources = from_files(open_model(model), input)

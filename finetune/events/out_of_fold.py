@@ -8,6 +8,7 @@ import pandas as pd
 from common.errors import UserError
 from common.progress import say, track
 from finetune.evaluation.summary import evaluate_predictions
+from finetune.evaluation.thresholds.per_label import Rule
 from finetune.events.sources import Source
 from finetune.export.folds import ExportedFolds
 from finetune.folds.table import NEVER
@@ -15,7 +16,7 @@ from finetune.predict.model_file import ModelFile
 from finetune.run_folder import RunFolder, read_run_folder
 
 
-def from_run(run: Path, manifest: str | None = None) -> list[Source]:
+def from_run(run: Path, manifest: str | None = None, thresholds: Rule | None = None) -> list[Source]:
     """The recordings of a run's manifest that a fold holds out, whole, each with that fold's network.
 
     Thresholds come from the other folds' predictions, as in the report. A recording of which the manifest has clips is heard whole, so
@@ -24,6 +25,7 @@ def from_run(run: Path, manifest: str | None = None) -> list[Source]:
     Args:
         run: folder of ``finetune crossval``.
         manifest: of the run, where it is no longer at the place that run.json names.
+        thresholds: what they maximise on the other folds' clips; None is the task's own choice.
 
     Raises:
         UserError: the run is not finished or has no networks, its manifest is not there, or the clips of a recording are held out by
@@ -32,14 +34,14 @@ def from_run(run: Path, manifest: str | None = None) -> list[Source]:
     folder = read_run_folder(run)
     held_out = _held_out(folder, manifest)
     # The bootstrap's intervals are of no use here.
-    evaluation = evaluate_predictions(folder.out_of_fold(), folder.task, resamples=1, validation=folder.validation())
+    evaluation = evaluate_predictions(folder.out_of_fold(), folder.task, thresholds, resamples=1, validation=folder.validation())
     folds = sorted(set(held_out["fold"]))
     exported = ExportedFolds(folder, evaluation, folds)
     models = {}
     for fold in track(folds, "Opening folds"):
         file, description = exported.assemble([fold])
-        thresholds = list(evaluation.fold_thresholds[fold].values)
-        models[fold] = ModelFile(file.eval(), {**description, "thresholds": thresholds}, folder.task)
+        of_others = list(evaluation.fold_thresholds[fold].values)
+        models[fold] = ModelFile(file.eval(), {**description, "thresholds": of_others}, folder.task)
     rows = zip(held_out["recording"], held_out["path"], held_out["fold"], strict=True)
     return [Source(name, Path(path), models[fold], fold) for name, path, fold in rows]
 

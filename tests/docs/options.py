@@ -37,6 +37,7 @@ def known_options() -> set[str]:
         ("pretrain.stream", "pretrain", ["--data.shards", "x"]),
         ("finetune.fit", "finetune", ["--data.manifest", "x", "--data.folds", "y"]),
         ("finetune.fit", "finetune_metadata", ["--data.manifest", "x", "--data.folds", "y"]),
+        ("finetune.fit", "finetune_probe", ["--data.manifest", "x", "--data.folds", "y"]),
         ("finetune.fit", "recipes/icbhi_diagnosis", [*mfcc_1d, "--data.manifest", "x", "--data.folds", "y"]),
         ("finetune.fit", "recipes/aicup_voice", ["--data.manifest", "x", "--data.folds", "y"]),
         ("finetune.baseline.command", "baseline", ["--data.manifest", "x", "--data.folds", "y"]),

@@ -107,6 +107,7 @@ def test_blocks_of_the_file_do_not_matter(model: Path, recordings: Path, tmp_pat
         (["--batch_size", "0"], "--batch_size is 0"),
         (["--run", "somewhere"], "Give either --model with --input, or --run alone"),
         (["--manifest", "manifest.csv"], "--manifest is that of --run"),
+        (["--thresholds", "f1"], "--thresholds chooses those of --run"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_heard(

@@ -36,14 +36,30 @@ def test_each_recording_is_answered_as_its_fold_predicted_it(finished_run: tuple
         assert track[LABELS].mean().to_numpy() == pytest.approx(expected, abs=1e-5)
 
 
+def rules(out: Path) -> dict[int, dict]:
+    return {rule["fold"]: rule for rule in json.loads((out / "events.json").read_text())["rules"]}
+
+
 def test_thresholds_are_those_of_the_other_folds(finished_run: tuple[Path, dict], heard: tuple[Path, dict]) -> None:
     run = read_run_folder(finished_run[0])
     chosen = evaluate_predictions(run.out_of_fold(), run.task, resamples=1).fold_thresholds
-    rules = {rule["fold"]: rule for rule in json.loads((heard[0] / "events.json").read_text())["rules"]}
     for fold, thresholds in chosen.items():
-        own = dict(zip(LABELS, thresholds.values, strict=True))
-        assert rules[fold]["high"] == {label: own[label] for label in ("wheeze", "crackle")}
-        assert rules[fold]["low"] == {label: pytest.approx(0.8 * own[label]) for label in ("wheeze", "crackle")}
+        own, found = dict(zip(LABELS, thresholds.values, strict=True)), rules(heard[0])[fold]
+        assert found["high"] == {label: own[label] for label in ("wheeze", "crackle")}
+        assert found["low"] == {label: pytest.approx(0.8 * own[label]) for label in ("wheeze", "crackle")}
+
+
+def test_thresholds_may_maximise_something_else(
+    made: Path, finished_run: tuple[Path, dict], heard: tuple[Path, dict], tmp_path: Path
+) -> None:
+    run = read_run_folder(finished_run[0])
+    write_manifest(tmp_path / "few.csv", read_manifest(made / "manifest.csv").head(2))
+    options = ["--manifest", str(tmp_path / "few.csv"), "--thresholds", "f1", "--labels", *LABELS]
+    main(["events", "--run", str(finished_run[0]), *options, "--out", str(tmp_path / "out")])
+    chosen = evaluate_predictions(run.out_of_fold(), run.task, "f1", resamples=1).fold_thresholds
+    found = rules(tmp_path / "out")
+    assert all(found[fold]["high"] == dict(zip(LABELS, chosen[fold].values, strict=True)) for fold in found)
+    assert any(found[fold]["high"]["crackle"] != rules(heard[0])[fold]["high"]["crackle"] for fold in found)
 
 
 def test_a_manifest_elsewhere_and_recordings_that_nobody_holds_out(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from made_noise import noise
 
-from common.encoders import Ast, Cnn1d, Cnn2d, Crnn, EfficientAT, Encoder, Panns
+from common.encoders import Ast, Cnn1d, Cnn2d, Crnn, EfficientAT, Encoder, Panns, Pooled
 from common.frontends import BandPass, FrontEnd, KaldiLogMel, LogMel, Mfcc, PannsLogMel, Stacked
 from finetune.classifier import Classifier
 from finetune.export.exported_model import ExportedModel
@@ -54,6 +54,7 @@ def test_a_long_clip_is_covered_by_windows_that_end_with_it() -> None:
     ("front_end", "make"),
     [
         (KaldiLogMel(), lambda: EfficientAT(0.1, None, 1.0)),
+        (KaldiLogMel(), lambda: Pooled(EfficientAT(0.1, None, 1.0), 128)),
         (PannsLogMel(), lambda: Panns("cnn6")),
         (Mfcc(num_coefficients=13), lambda: Cnn1d(num_bins=13, channels=(4, 8))),
         (Stacked([LogMel(), Mfcc(num_coefficients=13)]), lambda: Cnn2d((4, 8))),
@@ -61,7 +62,7 @@ def test_a_long_clip_is_covered_by_windows_that_end_with_it() -> None:
         (BandPass(Stacked([LogMel(num_mels=32), Mfcc(num_mels=32)]), None, 900.0), lambda: Ast(stride=16, num_bins=64, num_frames=128)),
         (LogMel(sample_rate=48000, n_fft=2048, hop=768), lambda: Cnn2d((4, 8))),
     ],
-    ids=["efficientat", "panns", "mfcc", "stacked", "band_pass_crnn", "ast", "48_khz"],
+    ids=["efficientat", "pooled", "panns", "mfcc", "stacked", "band_pass_crnn", "ast", "48_khz"],
 )
 def test_networks_of_each_kind_leave_as_they_answer(front_end: FrontEnd, make: Callable[[], Encoder], tmp_path: Path) -> None:
     task = MultiLabel()
