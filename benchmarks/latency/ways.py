@@ -21,13 +21,16 @@ from finetune.export.networks import Network
 
 # As in an exported file.
 WINDOWS_AT_ONCE = 16
+# One step of 16 bit.
+FULL_SCALE = np.float32(1 / 32768)
 
 
 def read(paths: Sequence[Path]) -> tuple[np.ndarray, int]:
-    """Mono waveforms float32 [B, T] of files of one length and rate, and the rate, Hz."""
-    samples, rates = zip(*(soundfile.read(path, dtype="float32") for path in paths), strict=True)
-    mono = [channels if channels.ndim == 1 else channels.mean(axis=1) for channels in samples]
-    return np.stack(mono) if len(mono) > 1 else mono[0][np.newaxis], rates[0]
+    """Waveforms float32 [B, T] of mono files of 16 bit, of one length and rate, and the rate, Hz."""
+    # As they are, then scaled: the numbers that soundfile's own floats are, in less than half of the time.
+    samples, rates = zip(*(soundfile.read(path, dtype="int16") for path in paths), strict=True)
+    whole = np.stack(samples) if len(samples) > 1 else samples[0][np.newaxis]
+    return np.multiply(whole, FULL_SCALE, dtype=np.float32), rates[0]
 
 
 class TorchScript:

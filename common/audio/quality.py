@@ -83,8 +83,9 @@ def quality_flags(waveform: Tensor, lengths: Tensor, sample_rate: int) -> Tensor
     high, low = high.amax(dim=1), low.amin(dim=1)
     flat, at_zero = _flat(high, low)
     clipped = torch.zeros_like(judged)
-    # Nearly no recording stays at its top for as much as one run, and the rest takes longer than all before.
-    if any_true(_run_starts(x == high.unsqueeze(1)) | _run_starts(x == low.unsqueeze(1))):
+    at_high, at_low = x == high.unsqueeze(1), x == low.unsqueeze(1)
+    # Nearly no recording is at its top often enough for a run, fewer have one, and the rest takes longer than all before.
+    if any_true(_often(at_high) | _often(at_low)) and any_true(_run_starts(at_high) | _run_starts(at_low)):
         # One more column, never valid: of one sample there would be no neighbours.
         x = pad(x, [0, 1])
         valid = _valid(lengths, x.shape[1])
@@ -108,6 +109,11 @@ def any_true(mask: Tensor) -> bool:
 def _valid(lengths: Tensor, num_samples: int) -> Tensor:
     """Which samples of each example are within its length: bool [B, T]."""
     return torch.arange(num_samples, device=lengths.device).unsqueeze(0) < lengths.unsqueeze(1)
+
+
+def _often(at_value: Tensor, min_run: int = CLIPPED_MIN_RUN) -> Tensor:
+    """Whether so many samples are marked in ``at_value``, bool [B, T], that they could be a run: [B]."""
+    return at_value.sum(dim=1) >= min_run
 
 
 def _run_starts(at_value: Tensor, min_run: int = CLIPPED_MIN_RUN) -> Tensor:
