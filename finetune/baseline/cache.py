@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -93,7 +94,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 def _write(path: Path, known: dict[str, np.ndarray]) -> None:
     found = list(known.values())
-    # A clip has as many rows as windows, or is one row by itself.
-    rows = {"rows": np.array([len(values) for values in found])} if found[0].ndim == 2 else {}
+    arrays: dict[str, Any] = {"digest": np.array(list(known)), "values": np.vstack(found)}
+    if found[0].ndim == 2:
+        arrays["rows"] = np.array([len(values) for values in found])
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, digest=np.array(list(known)), values=np.vstack(found), **rows)
+        np.savez(file, **arrays)

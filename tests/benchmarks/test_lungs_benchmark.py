@@ -63,7 +63,7 @@ def test_both_recipes_are_judged_on_every_task(finished: tuple[Path, list[str], 
         assert 0 <= figures[f"floor_{name}"] <= 1 and figures[f"{name}_ci"][0] <= figures[name] <= figures[f"{name}_ci"][1]
         assert figures[f"{name}_gain"] == pytest.approx(figures[name] - figures[f"floor_{name}"], abs=2e-4)
     written = json.loads((out / "figures.json").read_text())
-    assert len(written["rows"]) == 6 and len(written["minutes_of_runs"]) == 12
+    assert len(written["rows"]) == 6 and len(written["minutes_of_runs"]) == 18
     assert (out / "runs" / "strongest-task_2_2-1" / "oof.csv").is_file()
     assert figures["macro_auroc"] > 0.8, "a tone and clicks are easily told from noise, whatever the network"
 
