@@ -1,4 +1,4 @@
-"""Annotated events of recordings as targets of the windows that lie in them."""
+"""Annotated events of recordings as targets of the frames that lie in them."""
 
 from pathlib import Path
 
@@ -45,24 +45,24 @@ def read_events(path: str | Path, labels: tuple[str, ...], clips: pd.DataFrame) 
     return events
 
 
-def window_targets(spans: np.ndarray, borders: np.ndarray, labels: np.ndarray, held: float, touched: float) -> np.ndarray:
-    """What the windows of one recording hold.
+def frame_targets(spans: np.ndarray, borders: np.ndarray, labels: np.ndarray, held: float, touched: float) -> np.ndarray:
+    """What the frames of one recording hold.
 
-    A window holds a label where it has at least the share ``held`` of itself or of the event, whichever is shorter, in common with an
+    A frame holds a label where it has at least the share ``held`` of itself or of the event, whichever is shorter, in common with an
     event that has it. It does not where it has less than ``touched`` in common with every event that has it or is not annotated.
     Between the two it is not known.
 
     Args:
-        spans: beginnings and ends of W windows, s, [W, 2].
+        spans: beginnings and ends of N frames, s, [N, 2].
         borders: of E events, s, [E, 2].
         labels: of the events, 1, 0 or NaN, [E, L].
         held, touched: shares, 0 to 1.
 
     Returns:
-        1, 0 or NaN, float64 [W, L].
+        1, 0 or NaN, float64 [N, L].
 
     Example:
-        >>> window_targets(np.array([[0, 1], [1, 2], [1.7, 2.7], [3, 4]]), np.array([[0.5, 1.9]]), np.array([[1.0]]), 0.5, 0.1)
+        >>> frame_targets(np.array([[0, 1], [1, 2], [1.7, 2.7], [3, 4]]), np.array([[0.5, 1.9]]), np.array([[1.0]]), 0.5, 0.1)
         array([[ 1.],
                [ 1.],
                [nan],

@@ -23,7 +23,7 @@ SAVE_EVERY_S = 60.0
 
 
 def clip_features(features: Features, folder: str | Path, table: pd.DataFrame) -> list[np.ndarray]:
-    """The features of each of n clips, float32 [D], or [W, D] of windows; those that were computed before are read.
+    """The features of each of n clips, float32 [D], or [N, D] of its frames; those that were computed before are read.
 
     What is new is saved every minute, so that a run that is cut off goes on there.
 

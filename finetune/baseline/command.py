@@ -8,25 +8,25 @@ from typing import Any
 
 import jsonargparse
 import numpy as np
+import pandas as pd
 
 from common.cli import parsing_errors, refuse_arguments
 from common.described import build
 from common.errors import UserError
-from common.manifest import data_hash, groups
+from common.manifest import data_hash
 from common.store.index import store_beside
-from common.training.run_folder import finished
 from common.training.tracking import Tracking
 from finetune.baseline.annotated_events import read_events
 from finetune.baseline.cache import clip_features
-from finetune.baseline.classifiers import BaselineClassifier
-from finetune.baseline.event_detector import EventDetector
+from finetune.baseline.classifiers import BaselineClassifier, SklearnClassifier
 from finetune.baseline.features import Features
-from finetune.baseline.fold import fit_fold
+from finetune.baseline.fold import FoldModel, fit_fold
+from finetune.baseline.frame_features import FrameFeatures
+from finetune.baseline.frame_model import FrameModel
+from finetune.baseline.frame_network import FrameNetwork
+from finetune.baseline.frames import Frames, frames_of
 from finetune.baseline.model import BaselineModel
 from finetune.baseline.resampling import Resampling
-from finetune.baseline.taught import taught_features
-from finetune.baseline.window_features import WindowFeatures
-from finetune.baseline.windows import Teaching, Windows
 from finetune.crossval.options import own_options
 from finetune.crossval.plan import Plan, plan_run
 from finetune.crossval.run import run_folds
@@ -44,7 +44,7 @@ class BaselineData:
         manifest: CSV or Parquet file from ``common manifest`` or ``common audit``.
         folds: CSV file from ``finetune folds``.
         store: folder of the waveform store, which keeps the features too; ``store`` beside the manifest by default.
-        events: manifest of annotated events, for a detector to learn from.
+        events: manifest of annotated events, for a network over frames to learn from.
         fit_validation: fit on the validation clips too, since a classifier that chooses nothing on them can do without; no
             ``validation.csv`` is written then.
         transductive: as ``--transductive``.
@@ -68,15 +68,12 @@ class BaselineParts:
         task: labels with their meaning.
         features: what is computed of each clip.
         classifier: what is fitted to them.
-        detector: what learns from annotated events which windows of a clip hold one, where the features are of windows; the classifier is
-            then fitted to what it says of each clip. None by default.
         resampling: of the training clips; none by default.
     """
 
     task: Task
     features: Features
     classifier: BaselineClassifier
-    detector: EventDetector | None = None
     resampling: Resampling | None = None
 
 
@@ -100,20 +97,23 @@ def baseline(args: Sequence[str]) -> dict[str, Any]:
         raise UserError(f"{PROG} takes an encoder file by --encoder, which checks every fold for leaks: move encoder_file there.")
     if own.encoder and "encoder_file" not in settings:
         raise UserError(f"{PROG} was given --encoder, but its features are {model['features']['class_path']}: take EncoderFeatures.")
-    if (model["detector"] is None) != (data["events"] is None):
+    classifier = build(model["classifier"], BaselineClassifier)
+    network = classifier if isinstance(classifier, FrameNetwork) else None
+    if network is None and data["events"]:
         raise UserError(
-            "A detector (--model.detector) learns from annotated events (--data.events, a manifest of them), and nothing else does: "
-            "give both or neither."
+            f"--data.events teaches a network over frames (finetune.baseline.frame_network.FrameNetwork), and the classifier is "
+            f"{type(classifier).__name__}: leave the events out, or take configs/baseline_events.yaml."
         )
-    made_of = {name: model[name] for name in ("features", "detector", "classifier", "resampling")}
+    if network is not None and model["resampling"]:
+        raise UserError("A network over frames takes its clips as they are: leave --model.resampling out.")
+    made_of = {name: model[name] for name in ("features", "classifier", "resampling")}
     # The file may hold what the config leaves out; until it is opened only the class is known.
     plan = plan_run(own, config, settings.get("front_end"), None, **made_of)
-    teaching = None
-    if model["detector"]:
-        detector = build(model["detector"], EventDetector)
-        teaching = Teaching(detector, read_events(data["events"], detector.labels, plan.table))
-        plan = replace(plan, more={**plan.more, "events_hash": data_hash(teaching.events, detector.labels)})
-    return run_folds(plan, _Folds(plan, store_beside(data["manifest"], data["store"]), teaching))
+    events = None
+    if network is not None and data["events"]:
+        events = read_events(data["events"], network.events, plan.table)
+        plan = replace(plan, more={**plan.more, "events_hash": data_hash(events, network.events)})
+    return run_folds(plan, _Folds(plan, classifier, store_beside(data["manifest"], data["store"]), events))
 
 
 @dataclass
@@ -122,49 +122,44 @@ class _Folds:
 
     Attributes:
         plan: of the run.
+        classifier: what is fitted.
         store: folder of the waveform store.
-        teaching: what a detector learns from; None where there is no detector.
+        events: annotated, which teach the frames of a clip; None where there are none.
     """
 
     plan: Plan
+    classifier: BaselineClassifier
     store: str | Path
-    teaching: Teaching | None
-    _computed: dict[Path | None, np.ndarray | Windows] = field(default_factory=dict, init=False)
+    events: pd.DataFrame | None
+    _computed: dict[Path | None, np.ndarray | Frames] = field(default_factory=dict, init=False)
 
     def __call__(self, fold: int) -> None:
-        model, plan = self.plan.config["model"], self.plan
-        folder, seed = plan.run / f"fold-{fold}", plan.config["seed_everything"]
-        if finished(folder) is not None:
-            return
-        role = plan.folds[f"role_{fold}"]
-        learns = role.isin([TRAIN, VALIDATION] if plan.config["data"]["fit_validation"] else [TRAIN]).to_numpy()
-        features = self._features(fold)
-        if isinstance(features, Windows):
-            assert self.teaching is not None, "windows are made by it"
-            features = taught_features(self.teaching.detector, features, learns, groups(plan.table).to_numpy(str), seed)
-        fitted = BaselineModel(
-            plan.task,
-            build(model["classifier"], BaselineClassifier),
-            build(model["resampling"], Resampling) if model["resampling"] else None,
-            seed,
-        )
-        fit_fold(fitted, features, plan.table, role, learns, fold, folder)
+        plan = self.plan
+        role, roles = plan.folds[f"role_{fold}"], [TRAIN, VALIDATION] if plan.config["data"]["fit_validation"] else [TRAIN]
+        fit_fold(self._model(), self._features(fold), plan.table, role, role.isin(roles).to_numpy(), fold, plan.run / f"fold-{fold}")
 
-    def _features(self, fold: int) -> np.ndarray | Windows:
-        """Of every clip, [n, D], or the windows of all; as the fold's own encoder file has them where there is one."""
+    def _model(self) -> FoldModel:
+        resampling, seed = self.plan.config["model"]["resampling"], self.plan.config["seed_everything"]
+        if isinstance(self.classifier, FrameNetwork):
+            return FrameModel(self.plan.task, self.classifier, seed)
+        assert isinstance(self.classifier, SklearnClassifier), "there are two kinds"
+        return BaselineModel(self.plan.task, self.classifier, build(resampling, Resampling) if resampling else None, seed)
+
+    def _features(self, fold: int) -> np.ndarray | Frames:
+        """Of every clip, [n, D] or frame by frame, as the fold's own encoder file has them where there is one."""
         file = self.plan.encoder.file(fold)
         if file not in self._computed:
             description, table = self.plan.config["model"]["features"], self.plan.table
             if file is not None:
                 description = {**description, "init_args": {**description["init_args"], "encoder_file": str(file)}}
             features = _built(description, self.plan.config["seed_everything"])
-            if isinstance(features, WindowFeatures) and self.teaching is not None:
+            if isinstance(features, FrameFeatures) and isinstance(self.classifier, FrameNetwork):
                 found = clip_features(features, self.store, table)
-                self._computed = {file: self.teaching.windows(features, found, self.store, table)}
-            elif isinstance(features, WindowFeatures) or self.teaching is not None:
+                self._computed = {file: frames_of(features, found, self.store, table, self.events, self.classifier)}
+            elif isinstance(features, FrameFeatures) or isinstance(self.classifier, FrameNetwork):
                 raise UserError(
-                    f"The features are {type(features).__name__} and there is {'a' if self.teaching else 'no'} detector: a detector "
-                    "(--model.detector) needs windows (finetune.baseline.window_features.WindowFeatures), and nothing else takes them."
+                    f"The classifier {type(self.classifier).__name__} is given {type(features).__name__}: a network over frames needs "
+                    "FrameFeatures (finetune.baseline.frame_features), and nothing else takes them."
                 )
             else:
                 self._computed = {file: np.stack(clip_features(features, self.store, table))}

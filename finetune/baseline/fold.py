@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -9,22 +10,34 @@ import pandas as pd
 from common.errors import UserError
 from common.files import write_csv, write_json
 from common.progress import say
-from common.training.run_folder import FINISHED
-from finetune.baseline.model import BaselineModel
+from common.training.run_folder import FINISHED, finished
+from finetune.baseline.frames import Frames
 from finetune.evaluation.metrics.label_metrics import auroc
 from finetune.fit import predictions_table
 from finetune.folds.table import HELD_OUT, VALIDATION
 from finetune.run_folder import FOLD, PREDICTIONS, VALIDATED
+from finetune.tasks.base import Task
+
+
+class FoldModel(Protocol):
+    """`finetune.baseline.model.BaselineModel`, or `finetune.baseline.frame_model.FrameModel`; each says what features it takes."""
+
+    task: Task
+    constant: list[str]
+
+    def fit(self, features: Any, targets: np.ndarray) -> None: ...
+
+    def probabilities(self, features: Any) -> np.ndarray: ...
 
 
 def fit_fold(
-    model: BaselineModel, features: np.ndarray, table: pd.DataFrame, role: pd.Series, learns: np.ndarray, fold: int, folder: Path
+    model: FoldModel, features: np.ndarray | Frames, table: pd.DataFrame, role: pd.Series, learns: np.ndarray, fold: int, folder: Path
 ) -> None:
-    """Fit and predict one fold, and write what a fold of ``finetune crossval`` leaves for the report.
+    """Fit and predict one fold, and write what a fold of ``finetune crossval`` leaves for the report; keeps a finished one.
 
     Args:
         model: not fitted yet.
-        features: of every clip, [n, D].
+        features: of every clip, [n, D], or its frames: what the model takes.
         table: manifest of n clips.
         role: of every clip in the fold, see `finetune.folds.table.read_folds`.
         learns: clips to fit to where they are annotated, bool [n]; if those that validate are among them there is no ``validation.csv``.
@@ -34,6 +47,8 @@ def fit_fold(
     Raises:
         UserError: no training clip is annotated.
     """
+    if finished(folder) is not None:
+        return
     began = time.monotonic()
     targets = model.task.targets(table)
     annotated = ~np.isnan(targets).all(axis=1)

@@ -44,7 +44,7 @@ def provenance_facts(folder: RunFolder) -> dict[str, str]:
     facts["Split guard"] = _guard(record.get("guard"))
     task = record["task"]
     facts["Task"] = _described(task)
-    for part in ("features", "detector", "classifier", "resampling"):
+    for part in ("features", "classifier", "resampling"):
         if record.get(part):
             facts[part.capitalize()] = _described(record[part])
     for key, title in (("sample_rate", "Sample rate, Hz"), ("clip_s", "Clip length, s"), ("seed", "Seed"), ("git_commit", "Commit")):

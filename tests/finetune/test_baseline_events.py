@@ -8,14 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 import yaml
-from made_baseline import arguments
+from made_baseline import arguments, noise, write_config
 from refusals import sentence
 
+from common.encoders import EfficientAT
+from common.frontends import LogMel
 from common.manifest import Clip, to_table, write_manifest
 from finetune.__main__ import main
-from finetune.baseline.annotated_events import window_targets
-from finetune.baseline.taught import clip_statistics
+from finetune.baseline.annotated_events import frame_targets
+from finetune.baseline.frame_features import FrameFeatures
+from finetune.baseline.frame_network import FrameNetwork
 
 RATE = 4000
 # A breath in which the sound is, and one without.
@@ -49,15 +53,15 @@ def write_breaths(folder: Path, patients: int = 9, records: int = 4) -> None:
 
 @pytest.fixture(scope="module")
 def breaths(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with manifest.csv, events.csv, folds.csv and config.yaml, a detector on a small network's windows."""
+    """Folder with manifest.csv, events.csv, folds.csv and config.yaml, a network over the frames of a smaller one."""
     folder = tmp_path_factory.mktemp("breaths")
     write_breaths(folder)
     config: dict[str, Any] = yaml.safe_load((Path(__file__).resolve().parents[2] / "configs" / "baseline_events.yaml").read_text())
     settings = config["model"]["features"]["init_args"]
     settings["front_end"] = {"class_path": "common.frontends.LogMel", "init_args": {"num_mels": 32, "hop": 32}}
     # Six layers in, frames are 8 x 8 ms apart.
-    settings |= {"layers": [4, 6], "window_s": 0.512, "hop_s": 0.256}
-    config["model"]["detector"]["init_args"] |= {"components": 16, "c": 0.01, "inner_folds": 2}
+    settings["layers"] = [4, 6]
+    config["model"]["classifier"]["init_args"] |= {"units": 16, "epochs": 12, "batch_size": 8, "lr": 0.02}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
 
@@ -76,21 +80,14 @@ def test_the_run_is_one_that_report_and_ensemble_take(breaths: Path, finished: t
     run, figures = finished
     assert figures["macro_auroc"] > 0.9
     record = json.loads((run / "run.json").read_text())
-    assert record["detector"]["class_path"].endswith("EventDetector") and record["events_hash"]
-    assert json.loads((run / "fold-0" / "fold.json").read_text())["num_features"] == 10
-    plain = json.loads(json.dumps(yaml.safe_load((breaths / "config.yaml").read_text())))
-    plain["model"]["features"] = {
-        "class_path": "finetune.baseline.features.SpectrogramFeatures",
-        "init_args": {"front_end": {"class_path": "common.frontends.LogMel", "init_args": {"num_mels": 16}}},
-    }
-    del plain["model"]["detector"]
-    (tmp_path / "plain.yaml").write_text(yaml.safe_dump(plain))
-    main(arguments(breaths, tmp_path / "plain.yaml", tmp_path / "plain"))
+    assert record["classifier"]["class_path"].endswith("FrameNetwork") and record["events_hash"]
+    assert json.loads((run / "fold-0" / "fold.json").read_text())["num_features"] == 2 * 16 * 4
+    main(arguments(breaths, write_config(tmp_path), tmp_path / "plain"))
     runs = json.dumps([str(tmp_path / "plain"), str(run)])
     joined = main(["ensemble", "--runs", runs, "--rule", "stacked", "--out", str(tmp_path / "joined")])
     assert joined["macro_auroc"] > 0.9
     reported = main(["report", "--run", str(run), "--resamples", "20", "--examples", "0"])
-    assert "EventDetector(" in Path(reported["report"]).read_text()
+    assert "FrameNetwork(" in Path(reported["report"]).read_text()
 
 
 def test_events_of_held_out_patients_teach_nothing(breaths: Path, finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -109,25 +106,58 @@ def test_events_of_held_out_patients_teach_nothing(breaths: Path, finished: tupl
         assert other != (finished[0] / "fold-0" / "predictions.csv").read_bytes(), "they train the other folds"
 
 
-def test_windows_hold_what_lies_in_them() -> None:
+def test_events_teach_and_without_any_the_labels_of_clips_do(breaths: Path, finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    words = arguments(breaths, breaths / "config.yaml", tmp_path / "none")
+    assert main(words)["macro_auroc"] > 0.7
+    taught, untaught = (pd.read_csv(run / "oof.csv")["prob_wheeze"] for run in (finished[0], tmp_path / "none"))
+    assert not np.allclose(taught, untaught)
+    assert "events_hash" not in json.loads((tmp_path / "none" / "run.json").read_text())
+
+
+def test_frames_hold_what_lies_in_them() -> None:
     spans = np.array([[0, 1], [1, 2], [2, 3], [3, 4]])
     borders = np.array([[0.2, 0.5], [1.0, 2.3], [2.95, 4.0]])
     labels = np.array([[1.0, 0.0], [0.0, np.nan], [0.0, 1.0]])
-    found = window_targets(spans, borders, labels, held=0.5, touched=0.1)
-    # 0.3 s of the third window are of the breath that is not annotated for the second label, and 0.05 s of the one that has it.
+    found = frame_targets(spans, borders, labels, held=0.5, touched=0.1)
+    # 0.3 s of the third frame are of the breath that is not annotated for the second label, and 0.05 s of the one that has it.
     expected = [[1, 0], [0, np.nan], [0, np.nan], [0, 1]]
     np.testing.assert_array_equal(found, expected)
 
 
-def test_a_clip_is_summed_up_by_five_numbers_per_label() -> None:
-    logits = np.random.default_rng(0).normal(size=(7, 2))
-    found = clip_statistics(logits).reshape(5, 2)
-    for column in range(2):
-        ordered = sorted(logits[:, column])
-        odds = np.exp(logits[:, column]).mean()
-        expected = [ordered[-1], sum(ordered[-3:]) / 3, sum(ordered) / 7, np.log(odds), np.std(ordered)]
-        assert np.allclose(found[:, column], expected)
-    assert np.allclose(clip_statistics(logits[:1]), np.concatenate([logits[0]] * 4 + [[0, 0]]))
+def test_frames_are_the_layers_maps_and_lie_where_they_were_heard() -> None:
+    torch.manual_seed(0)
+    front_end, encoder = LogMel(num_mels=32, hop=32), EfficientAT(width=0.1).eval()
+    features = FrameFeatures(front_end, encoder, layers=[4, 6])
+    waveform = noise(6 * 4000)
+    with torch.inference_mode():
+        found = features(waveform)
+        maps = encoder.layer_maps(front_end(waveform), [4, 6])
+    assert features.frame_s == pytest.approx(0.064) and found.shape == (2, maps[0].shape[3], sum(of.shape[1] * of.shape[2] for of in maps))
+    assert torch.equal(found[1, 7], torch.cat([of[1, :, :, 7].flatten() for of in maps]))
+    spans = features.spans(found.shape[1], 6.0)
+    assert spans[7] == pytest.approx([7 * 0.064, 8 * 0.064]) and spans[-1, 1] == 6 and (np.diff(spans) >= 0).all()
+
+
+def test_padding_and_other_clips_change_nothing() -> None:
+    torch.manual_seed(0)
+    network = FrameNetwork(units=8).make_network(5, 3).eval()
+    clips = [torch.randn(length, 5) for length in (4, 9, 1)]
+    padded = torch.full((3, 12, 5), 7.0)
+    for row, clip in enumerate(clips):
+        padded[row, : len(clip)] = clip
+    with torch.inference_mode():
+        events, labels = network(padded, torch.tensor([4, 9, 1]))
+        for row, clip in enumerate(clips):
+            alone = network(clip[None], torch.tensor([len(clip)]))
+            assert torch.allclose(alone[1][0], labels[row], atol=1e-6)
+            assert torch.allclose(alone[0][0], events[row, : len(clip)], atol=1e-6)
+        # Both directions are heard: the first frame knows the last, and the last the first.
+        changed = padded.clone()
+        changed[1, 0] += 1
+        assert (network(changed, torch.tensor([4, 9, 1]))[0][1, 8] != events[1, 8]).all()
+        changed = padded.clone()
+        changed[1, 8] += 1
+        assert (network(changed, torch.tensor([4, 9, 1]))[0][1, 0] != events[1, 0]).all()
 
 
 def test_what_does_not_fit_is_refused_in_one_sentence(breaths: Path, tmp_path: Path, capsys: Any) -> None:
@@ -140,21 +170,23 @@ def test_what_does_not_fit_is_refused_in_one_sentence(breaths: Path, tmp_path: P
     out = tmp_path / "run"
     for options, said in (
         (("--data.events", str(tmp_path / "none.csv")), "none.csv"),
-        (("--data.events", "null"), "give both or neither"),
-        (("--model.detector", "null"), "give both or neither"),
         (("--data.events", str(tmp_path / "strange.csv")), "None of the 70 events"),
         (("--data.events", str(tmp_path / "stolen.csv")), "make both manifests of the same dataset"),
         (("--data.events", str(tmp_path / "bare.csv")), "no label column 'crackle'"),
         (("--data.events", str(tmp_path / "silent.csv")), "'wheeze' in a fold, 0 hold an event"),
-        (("--model.detector.init_args.inner_folds", "9"), "fewer than the detector's 9 inner folds"),
-        (("--model.detector.init_args.touched", "0.7"), "touched 0.7"),
+        (("--model.classifier.init_args.touched", "0.7"), "touched 0.7"),
+        (("--model.classifier.init_args.units", "3"), "units is 3"),
         (("--model.features.init_args.layers", "[40]"), "layers 0 to 16"),
-        (("--model.features.init_args.hop_s", "0.01"), "a hop of one frame at least"),
+        (("--model.features.init_args.layers", "[2, 6]"), "layers of as many frames each"),
+        (("--model.features.init_args.layers", "[]"), "layers of as many frames each"),
+        (("--model.resampling", "finetune.baseline.resampling.RandomOversampling"), "leave --model.resampling out"),
+        (("--model.classifier", "finetune.baseline.classifiers.Logistic"), "the classifier is Logistic"),
+        (("--model.features", "finetune.baseline.features.EncoderFeatures"), "a network over frames needs FrameFeatures"),
     ):
         assert said in sentence(capsys, with_events(breaths, out, *options)), options
         assert not out.exists(), options
-    plain = ["--model.features", "finetune.baseline.features.EncoderFeatures", "--model.features.init_args.pooling", "[mean]"]
-    assert "a detector (--model.detector) needs windows" in sentence(capsys, with_events(breaths, out, *plain))
+    words = arguments(breaths, breaths / "config.yaml", out, "--model.classifier", "finetune.baseline.classifiers.Logistic")
+    assert "Logistic is given FrameFeatures" in sentence(capsys, words)
 
 
 def test_a_run_goes_on_with_its_own_events_alone(breaths: Path, tmp_path: Path, capsys: Any) -> None:
