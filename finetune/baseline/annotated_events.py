@@ -9,6 +9,9 @@ from common.errors import UserError
 from common.manifest import groups, read_manifest
 from common.progress import say
 
+# So that an event or a frame without length divides nothing by 0.
+LEAST_S = 1e-6
+
 
 def read_events(path: str | Path, labels: tuple[str, ...], clips: pd.DataFrame) -> pd.DataFrame:
     """Read the events of the recordings that ``clips`` are of.
@@ -50,7 +53,7 @@ def frame_targets(spans: np.ndarray, borders: np.ndarray, labels: np.ndarray, he
 
     A frame holds a label where it has at least the share ``held`` of itself or of the event, whichever is shorter, in common with an
     event that has it. It does not where it has less than ``touched`` in common with every event that has it or is not annotated.
-    Between the two it is not known.
+    Between the two it is not known, nor is a frame without length.
 
     Args:
         spans: beginnings and ends of N frames, s, [N, 2].
@@ -69,8 +72,9 @@ def frame_targets(spans: np.ndarray, borders: np.ndarray, labels: np.ndarray, he
                [ 0.]])
     """
     common = np.minimum(spans[:, None, 1], borders[:, 1]) - np.maximum(spans[:, None, 0], borders[:, 0])
-    shorter = np.minimum(np.diff(spans), np.diff(borders)[:, 0])
-    share = common.clip(min=0) / shorter
+    length = np.diff(spans)
+    share = common.clip(min=0) / np.minimum(length, np.diff(borders)[:, 0]).clip(min=LEAST_S)
     holds = ((share >= held)[:, :, None] & (labels == 1)).any(axis=1)
     may_hold = ((share >= touched)[:, :, None] & (labels != 0)).any(axis=1)
-    return np.select([holds, ~may_hold], [1.0, 0.0], np.nan)
+    # A frame behind the end hears what the clip was filled with.
+    return np.select([length <= 0, holds, ~may_hold], [np.nan, 1.0, 0.0], np.nan)

@@ -115,12 +115,12 @@ def test_events_teach_and_without_any_the_labels_of_clips_do(breaths: Path, fini
 
 
 def test_frames_hold_what_lies_in_them() -> None:
-    spans = np.array([[0, 1], [1, 2], [2, 3], [3, 4]])
+    spans = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 4]])
     borders = np.array([[0.2, 0.5], [1.0, 2.3], [2.95, 4.0]])
     labels = np.array([[1.0, 0.0], [0.0, np.nan], [0.0, 1.0]])
     found = frame_targets(spans, borders, labels, held=0.5, touched=0.1)
     # 0.3 s of the third frame are of the breath that is not annotated for the second label, and 0.05 s of the one that has it.
-    expected = [[1, 0], [0, np.nan], [0, np.nan], [0, 1]]
+    expected = [[1, 0], [0, np.nan], [0, np.nan], [0, 1], [np.nan, np.nan]]
     np.testing.assert_array_equal(found, expected)
 
 
