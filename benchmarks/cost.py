@@ -34,7 +34,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
     add = parser.add_argument
     add("--manifest", type=Path, help="audited manifest whose first patients in a random order are taken; made recordings by default")
-    add("--events", type=Path, help="manifest of its annotated events; by default each clip is an event, which takes as long")
+    add("--events", type=Path, help="manifest of its annotated events; without any the same is trained, on less")
     add("--weights", type=Path, help="mn04_as_mAP_432.pt; random weights by default, which take as long")
     add("--sizes", type=int, nargs="+", default=[500, 1000, 2000], help="numbers of clips (default: 500 1000 2000)")
     add("--seconds", type=float, default=SECONDS, help="length of a made recording, s (default: %(default)s)")
@@ -68,7 +68,7 @@ def measured(clips: "pd.DataFrame", folder: Path, weights: Path | None, events: 
         clips: part of a manifest.
         folder: for all that is made.
         weights: of the encoder; None for random ones.
-        events: annotated in their recordings; None takes each clip for an event.
+        events: annotated in their recordings; None where there are none.
     """
     from benchmarks.latency.own_process import COMMAND, ended
     from benchmarks.lungs.recipes import MEMBERS, RECIPES, TAUGHT
@@ -84,7 +84,7 @@ def measured(clips: "pd.DataFrame", folder: Path, weights: Path | None, events: 
     decoded = ended(COMMAND, "common", "store", "--manifest", manifest, "--out", store, "--sample-rate", 32000)
     members = {}
     for member, config in MEMBERS.items():
-        more = (*known, "--data.events", events or manifest) if member == TAUGHT else known
+        more = (*known, "--data.events", events) if member == TAUGHT and events else known
         members[member] = ended(COMMAND, "finetune", "baseline", "-c", config, *data, *more, "--out", folder / member)
     rows = []
     for name, recipe in RECIPES.items():

@@ -45,7 +45,7 @@ class Dataset:
         about: further columns that say whom and what a clip is of, for the analysis of errors; those of `SOUNDS` are 1, 0 or empty.
         classes: class columns that the tasks read from the manifest, beside `LABELS`.
         events: arguments of ``common manifest`` for its annotated events, beside root and output; none where it has no events within its
-            clips. ICBHI's cycles are annotated, but they are the clips themselves.
+            clips, as ICBHI, whose annotated cycles are the clips themselves.
     """
 
     manifest: tuple[str, ...]

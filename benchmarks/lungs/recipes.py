@@ -12,7 +12,7 @@ MEMBERS = {
     "layers": CONFIGS / "baseline_lungs.yaml",
     "events": CONFIGS / "baseline_events.yaml",
 }
-# The one that learns from annotated events, which not every dataset has.
+# The one that learns from annotated events too, where a dataset has any.
 TAUGHT = "events"
 
 
@@ -30,14 +30,10 @@ class Recipe:
     members: tuple[str, ...]
     thresholds: Rule | None = None
 
-    def runs(self, events: bool) -> tuple[str, ...]:
-        """Its members on a dataset with or without annotated events."""
-        return tuple(member for member in self.members if events or member != TAUGHT)
-
 
 RECIPES = {
     "floor": Recipe("frozen AudioSet network, its last layer, logistic regression", ("floor",)),
     "strongest": Recipe(
-        "the same stacked with earlier layers and annotated events, classes decided for the score", tuple(MEMBERS), "score"
+        "the same stacked with earlier layers and annotated events, classes decided for the score", tuple(MEMBERS), "normal"
     ),
 }

@@ -53,32 +53,30 @@ def run_all(dataset: Dataset, inputs: Inputs, out: Path) -> tuple[pd.DataFrame, 
     for seed in inputs.folds:
         for name, judged in dataset.tasks.items():
             runs: dict[str, Path] = {}
-            for member in dict.fromkeys(member for recipe in RECIPES.values() for member in recipe.runs(inputs.events is not None)):
+            for member in MEMBERS:
                 runs[member] = out / "runs" / f"{member}-{name}-{seed}"
                 minutes[runs[member].name] = _baseline(member, judged, inputs, seed, out, runs[member])["minutes"]
             for recipe, of in RECIPES.items():
-                joined = [runs[member] for member in of.runs(inputs.events is not None)]
-                runs[recipe] = _joined(joined, out / "runs" / f"{recipe}-{name}-{seed}")
+                runs[recipe] = _joined([runs[member] for member in of.members], out / "runs" / f"{recipe}-{name}-{seed}")
             for run, path in runs.items():
                 oof = read_csv(path / "oof.csv", text=("clip_id",)).set_index("clip_id", drop=False)
                 # Clips that no fold holds out have no prediction; they are the same in every run.
                 clips = oof["clip_id"] if clips is None else clips
                 oof = oof.loc[clips]
-                target = columns if run in RECIPES else of_members
-                target |= {f"fold/{seed}": oof["fold"].to_numpy(), **packed(run, name, seed, judged.task(), oof)}
+                columns[f"fold/{seed}"] = oof["fold"].to_numpy()
+                (columns if run in RECIPES else of_members).update(packed(run, name, seed, judged.task(), oof))
     assert clips is not None, "there is a seed, a task and a recipe"
     table = read_manifest(inputs.manifest, LABELS, classes=dataset.classes).set_index("clip_id", drop=False)
     described = table.loc[clips, [*CLIP, *LABELS, *dataset.classes, *dataset.about]].reset_index(drop=True)
     present = [name for name in (*LABELS, *SOUNDS) if name in described]
     package = pd.concat([described.astype(dict.fromkeys(present, "Int8")), pd.DataFrame(columns)], axis=1)
-    members = {name: values for name, values in of_members.items() if not name.startswith("fold/")}
-    return package, pd.DataFrame({"clip_id": package["clip_id"], **members}), minutes
+    return package, pd.DataFrame({"clip_id": package["clip_id"], **of_members}), minutes
 
 
 def _baseline(member: str, judged: Judged, inputs: Inputs, seed: int, out: Path, run: Path) -> dict[str, float]:
     task = () if judged.config is None else ("-c", judged.config)
     data = ("--data.manifest", inputs.manifest, "--data.folds", inputs.folds[seed], "--data.store", out / "store")
-    events = ("--data.events", inputs.events) if member == TAUGHT else ()
+    events = ("--data.events", inputs.events) if member == TAUGHT and inputs.events else ()
     more = (WEIGHTS, inputs.weights, *data, *events, "--seed_everything", seed)
     figures: dict[str, float] = call("finetune", "baseline", "-c", MEMBERS[member], *task, *more, "--out", run)
     return figures
