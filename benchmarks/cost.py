@@ -34,6 +34,7 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
     add = parser.add_argument
     add("--manifest", type=Path, help="audited manifest whose first patients in a random order are taken; made recordings by default")
+    add("--events", type=Path, help="manifest of its annotated events; without any the same is trained, on less")
     add("--weights", type=Path, help="mn04_as_mAP_432.pt; random weights by default, which take as long")
     add("--sizes", type=int, nargs="+", default=[500, 1000, 2000], help="numbers of clips (default: 500 1000 2000)")
     add("--seconds", type=float, default=SECONDS, help="length of a made recording, s (default: %(default)s)")
@@ -53,23 +54,24 @@ def cost(options: argparse.Namespace) -> dict[str, Any]:
         manifest = options.manifest or _made(Path(name), max(options.sizes), options.seconds)
         for size in sorted(options.sizes):
             part = Path(name) / f"{size}"
-            rows += measured(_part(manifest, size), part, options.weights)
+            rows += measured(_part(manifest, size), part, options.weights, options.events)
             shutil.rmtree(part)
     grown = {recipe: growth([row for row in rows if row["recipe"] == recipe], PAPER) for recipe in RECIPES}
     kind = {"machine": machine(), "commit": git_commit(), "versions": versions()}
     return {"recordings": "made" if options.manifest is None else "of a manifest", "rows": rows, "growth": grown, **kind}
 
 
-def measured(clips: "pd.DataFrame", folder: Path, weights: Path | None) -> list[dict[str, Any]]:
+def measured(clips: "pd.DataFrame", folder: Path, weights: Path | None, events: Path | None) -> list[dict[str, Any]]:
     """One row per recipe: its commands together, wall and processor time added, the largest of their peaks of memory.
 
     Args:
         clips: part of a manifest.
         folder: for all that is made.
         weights: of the encoder; None for random ones.
+        events: annotated in their recordings; None where there are none.
     """
     from benchmarks.latency.own_process import COMMAND, ended
-    from benchmarks.lungs.recipes import RECIPES
+    from benchmarks.lungs.recipes import MEMBERS, RECIPES, TAUGHT
     from benchmarks.lungs.runs import WEIGHTS
     from common.manifest import write_manifest
 
@@ -80,15 +82,15 @@ def measured(clips: "pd.DataFrame", folder: Path, weights: Path | None) -> list[
     data = ("--data.manifest", manifest, "--data.folds", folds, "--data.store", store)
     known = () if weights is None else (WEIGHTS, weights)
     decoded = ended(COMMAND, "common", "store", "--manifest", manifest, "--out", store, "--sample-rate", 32000)
-    members = {
-        config: ended(COMMAND, "finetune", "baseline", "-c", config, *data, *known, "--out", folder / config.stem)
-        for config in dict.fromkeys(config for recipe in RECIPES.values() for config in recipe.configs)
-    }
+    members = {}
+    for member, config in MEMBERS.items():
+        more = (*known, "--data.events", events) if member == TAUGHT and events else known
+        members[member] = ended(COMMAND, "finetune", "baseline", "-c", config, *data, *more, "--out", folder / member)
     rows = []
     for name, recipe in RECIPES.items():
-        ends = [decoded, *(members[config] for config in recipe.configs)]
-        if len(recipe.configs) > 1:
-            runs = json.dumps([str(folder / config.stem) for config in recipe.configs])
+        ends = [decoded, *(members[member] for member in recipe.members)]
+        if len(recipe.members) > 1:
+            runs = json.dumps([str(folder / member) for member in recipe.members])
             ends.append(ended(COMMAND, "finetune", "ensemble", "--runs", runs, "--rule", "stacked", "--out", folder / name))
         rows.append(row := _row(name, len(clips), ends))
         say(f"{name:>10}: {len(clips)} clips in {row['minutes']:.2f} minutes, {row['clips_per_s']:.1f} clips/s, {row['peak_mb']:.0f} MB")

@@ -12,6 +12,8 @@ from common.errors import UserError
 from common.progress import say
 
 RESULTS = Path(__file__).resolve().parent / "results"
+# Of the ablation, whose many rows take most of the time.
+PART_RESAMPLES = 200
 
 
 def main(args: Sequence[str] | None = None) -> dict[str, Any]:
@@ -27,34 +29,48 @@ def quick_verify(results: Path, out: Path, resamples: int = 1000) -> dict[str, A
     """Judge the packaged predictions of SPRSound, and write where they fail.
 
     Args:
-        results: folder with sprsound/predictions.csv.
-        out: folder for the files of `benchmarks.lungs.failures.write_failures`, in sprsound/.
+        results: folder with sprsound/predictions.csv and sprsound/members.csv.
+        out: folder for the files of `benchmarks.lungs.failures.write_failures` and the ablation, in sprsound/.
         resamples: bootstrap draws over patients.
 
     Returns:
-        The figures, see `benchmarks.lungs.figures.as_json`; ``markdown`` (the table), ``clips``, ``patients``, ``seeds``, ``files``
+        The figures, see `benchmarks.lungs.figures.as_json`; ``markdown`` (the table), ``ablation`` (that of the recipe's parts),
+        ``clips``, ``patients``, ``seeds``, ``files``
         (that were written) and ``seconds``.
 
     Raises:
         UserError: there are no packaged predictions.
     """
     # Late: torch and scikit-learn take seconds to import, which --help should not.
+    from benchmarks.lungs.ablation import ablation, ablation_table
     from benchmarks.lungs.datasets import DATASETS
     from benchmarks.lungs.failures import write_failures
     from benchmarks.lungs.figures import as_json, markdown, rows_of
     from benchmarks.lungs.packaged import patients_in, read, seeds_of
+    from common.files import read_csv, write_text
 
     started = time.monotonic()
-    path, dataset = results / "sprsound" / "predictions.csv", DATASETS["sprsound"]
-    if not path.is_file():
-        raise UserError(f"No packaged predictions at {path}: 'python -m benchmarks.run sprsound' writes them.")
+    path, of_members, dataset = results / "sprsound" / "predictions.csv", results / "sprsound" / "members.csv", DATASETS["sprsound"]
+    for packaged in (path, of_members):
+        if not packaged.is_file():
+            raise UserError(f"No packaged predictions at {packaged}: 'python -m benchmarks.run sprsound' writes them.")
     package = read(path)
     rows = rows_of(package, dataset, resamples)
     table = markdown(rows, dataset)
     say(table)
-    files = [str(file) for file in write_failures(package, out / "sprsound", resamples)]
+    parts = ablation_table(ablation(package, read_csv(of_members, text=("clip_id",)), dataset, min(resamples, PART_RESAMPLES)), dataset)
+    say(parts)
+    write_text(out / "sprsound" / "ablation.md", parts)
+    files = [str(file) for file in (*write_failures(package, out / "sprsound", resamples), out / "sprsound" / "ablation.md")]
     counts = {"clips": len(package), "patients": patients_in(package), "seeds": seeds_of(package)}
-    return {**as_json(rows), **counts, "markdown": table, "files": files, "seconds": round(time.monotonic() - started, 1)}
+    return {
+        **as_json(rows),
+        **counts,
+        "markdown": table,
+        "ablation": parts,
+        "files": files,
+        "seconds": round(time.monotonic() - started, 1),
+    }
 
 
 if __name__ == "__main__":

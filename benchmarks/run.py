@@ -15,7 +15,7 @@ from common import cli
 from common.errors import UserError
 from common.progress import say
 
-PACKAGE = "predictions.csv"
+PACKAGE, MEMBERS = "predictions.csv", "members.csv"
 # Folds of a smoke test: what few patients allow.
 SMOKE_FOLDS = 3
 
@@ -31,7 +31,7 @@ def benchmark(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.lungs.datasets import DATASETS
     from benchmarks.lungs.figures import as_json, markdown, rows_of
     from benchmarks.lungs.packaged import patients_in
-    from benchmarks.lungs.runs import run_all
+    from benchmarks.lungs.runs import Inputs, run_all
     from common.files import write_csv, write_json, write_text
     from common.provenance import git_commit, machine
 
@@ -40,8 +40,9 @@ def benchmark(options: argparse.Namespace) -> dict[str, Any]:
     dataset, out, started = DATASETS[options.dataset], options.out, time.monotonic()
     clean = _manifest(options)
     folds = {seed: _folds(options, clean, seed) for seed in options.seeds}
-    package, minutes = run_all(dataset, options.weights, clean, folds, out)
+    package, members, minutes = run_all(dataset, Inputs(options.weights, clean, folds, _events(options)), out)
     write_csv(out / PACKAGE, package)
+    write_csv(out / MEMBERS, members)
     rows = rows_of(package, dataset, options.resamples)
     page = markdown(rows, dataset)
     write_text(out / "table.md", page)
@@ -70,6 +71,16 @@ def _manifest(options: argparse.Namespace) -> Path:
         call("common", "manifest", *DATASETS[options.dataset].manifest, "--root", options.root, "--out", found)
         call("common", "audit", "--manifest", found, "--out", options.out / "audit")
     return clean
+
+
+def _events(options: argparse.Namespace) -> Path | None:
+    """The manifest of annotated events, made once; None where the dataset has none."""
+    from benchmarks.lungs.datasets import DATASETS
+
+    path, words = options.out / "events.csv", DATASETS[options.dataset].events
+    if words and not path.is_file():
+        call("common", "manifest", *words, "--root", options.root, "--out", path)
+    return path if words else None
 
 
 def _folds(options: argparse.Namespace, manifest: Path, seed: int) -> Path:

@@ -44,6 +44,8 @@ class Dataset:
         tasks: name -> what is judged.
         about: further columns that say whom and what a clip is of, for the analysis of errors; those of `SOUNDS` are 1, 0 or empty.
         classes: class columns that the tasks read from the manifest, beside `LABELS`.
+        events: arguments of ``common manifest`` for its annotated events, beside root and output; none where it has no events within its
+            clips, as ICBHI, whose annotated cycles are the clips themselves.
     """
 
     manifest: tuple[str, ...]
@@ -51,6 +53,7 @@ class Dataset:
     tasks: dict[str, Judged]
     about: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
 
 
 def wheeze_and_crackle() -> MultiLabel:
@@ -81,6 +84,7 @@ DATASETS = {
         },
         about=("site", "age_years", "sex", *SOUNDS),
         classes=("record_class",),
+        events=("sprsound", "--unit", "events"),
     ),
     "icbhi": Dataset(manifest=("icbhi",), folds=("--scheme", "official"), tasks={"wheeze_crackle": WHEEZE_CRACKLE}),
     "takehome": Dataset(manifest=("takehome",), folds=(), tasks={"wheeze_crackle": WHEEZE_CRACKLE}),

@@ -6,7 +6,14 @@ from pathlib import Path
 from finetune.evaluation.thresholds.per_label import Rule
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-AUDIOSET, LUNGS = CONFIGS / "baseline_audioset.yaml", CONFIGS / "baseline_lungs.yaml"
+# Runs of `finetune baseline` by the name that packaged predictions have.
+MEMBERS = {
+    "floor": CONFIGS / "baseline_audioset.yaml",
+    "layers": CONFIGS / "baseline_lungs.yaml",
+    "events": CONFIGS / "baseline_events.yaml",
+}
+# The one that learns from annotated events too, where a dataset has any.
+TAUGHT = "events"
 
 
 @dataclass(frozen=True)
@@ -15,16 +22,18 @@ class Recipe:
 
     Attributes:
         title: what the table calls it.
-        configs: of ``finetune baseline``; several runs are stacked by ``finetune ensemble``.
+        members: of `MEMBERS`; several runs are stacked by ``finetune ensemble``.
         thresholds: that decide classes which exclude each other; None as the task does by itself.
     """
 
     title: str
-    configs: tuple[Path, ...]
+    members: tuple[str, ...]
     thresholds: Rule | None = None
 
 
 RECIPES = {
-    "floor": Recipe("frozen AudioSet network, its last layer, logistic regression", (AUDIOSET,)),
-    "strongest": Recipe("the same stacked with two earlier layers, classes decided for the score", (AUDIOSET, LUNGS), "score"),
+    "floor": Recipe("frozen AudioSet network, its last layer, logistic regression", ("floor",)),
+    "strongest": Recipe(
+        "the same stacked with earlier layers and annotated events, classes decided for the score", tuple(MEMBERS), "normal"
+    ),
 }

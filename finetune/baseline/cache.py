@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,8 @@ SETTINGS = "features 1"
 SAVE_EVERY_S = 60.0
 
 
-def clip_features(features: Features, folder: str | Path, table: pd.DataFrame) -> np.ndarray:
-    """The features of every clip, float32 [n, D]; those that were computed before are read.
+def clip_features(features: Features, folder: str | Path, table: pd.DataFrame) -> list[np.ndarray]:
+    """The features of each of n clips, float32 [D], or [N, D] of its frames; those that were computed before are read.
 
     What is new is saved every minute, so that a run that is cut off goes on there.
 
@@ -49,11 +50,11 @@ def clip_features(features: Features, folder: str | Path, table: pd.DataFrame) -
             saved = time.monotonic()
     if missing:
         _write(path, known)
-    return np.stack([known[digest] for digest in digests])
+    return [known[digest] for digest in digests]
 
 
 def _features(features: Features, store: WaveformStore, clip: ClipIndex, name: str) -> np.ndarray:
-    """Of one clip, float32 [D]. One at a time: what a clip becomes must not depend on the others, not even in rounding."""
+    """Of one clip, float32. One at a time: what a clip becomes must not depend on the others, not even in rounding."""
     num_samples = max(int(clip.length), features.min_samples)
     with torch.inference_mode():
         found = features(store.read(clip, torch.zeros(1, dtype=torch.int64), num_samples))[0].numpy()
@@ -84,11 +85,17 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         return {}
     try:
         with np.load(path, allow_pickle=False) as file:
-            return dict(zip(file["digest"].tolist(), file["values"], strict=True))
+            values = file["values"]
+            parts = np.split(values, np.cumsum(file["rows"])[:-1]) if "rows" in file else values
+            return dict(zip(file["digest"].tolist(), parts, strict=True))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}): delete it, it will be computed again.") from error
 
 
 def _write(path: Path, known: dict[str, np.ndarray]) -> None:
+    found = list(known.values())
+    arrays: dict[str, Any] = {"digest": np.array(list(known)), "values": np.vstack(found)}
+    if found[0].ndim == 2:
+        arrays["rows"] = np.array([len(values) for values in found])
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, digest=np.array(list(known)), values=np.stack(list(known.values())))
+        np.savez(file, **arrays)

@@ -1,4 +1,4 @@
-"""scikit-learn's classifiers that a baseline can choose, each with the options that matter for some hundred or thousand clips."""
+"""What a baseline can fit: scikit-learn's classifiers, each with the options that matter for some hundred or thousand clips."""
 
 from typing import Any, Literal
 
@@ -8,6 +8,10 @@ ClassWeights = Literal["balanced", "none"]
 
 
 class BaselineClassifier(Described):
+    """Settings of what is fitted to training clips: a `SklearnClassifier`, or `finetune.baseline.frame_network.FrameNetwork`."""
+
+
+class SklearnClassifier(BaselineClassifier):
     """Makes one scikit-learn classifier.
 
     Attributes:
@@ -21,13 +25,13 @@ class BaselineClassifier(Described):
         raise NotImplementedError
 
 
-class Logistic(BaselineClassifier):
+class Logistic(SklearnClassifier):
     """Logistic regression with an L2 penalty.
 
     Args:
         c: inverse of the penalty's strength, above 0; of more features than clips take less than 0.1.
         class_weights: "balanced" makes all classes of a label pull equally, "none" every clip.
-        standardise: see `BaselineClassifier`.
+        standardise: see `SklearnClassifier`.
         max_iter: steps of L-BFGS.
     """
 
@@ -41,7 +45,7 @@ class Logistic(BaselineClassifier):
         return LogisticRegression(C=self.c, class_weight=self.weights, max_iter=self.max_iter, random_state=seed)
 
 
-class SupportVectors(BaselineClassifier):
+class SupportVectors(SklearnClassifier):
     """Support vector machine. It has no probabilities: the sigmoid of its distances to the border (of classes that exclude each other,
     their softmax) stands for them, which ranks well and wants `report --calibration`.
 
@@ -51,7 +55,7 @@ class SupportVectors(BaselineClassifier):
         kernel: "rbf" or "linear".
         gamma: of the kernel "rbf"; "scale" is 1 / (D x variance of the features).
         class_weights: "balanced" makes all classes of a label pull equally, "none" every clip.
-        standardise: see `BaselineClassifier`.
+        standardise: see `SklearnClassifier`.
     """
 
     def __init__(
@@ -71,7 +75,7 @@ class SupportVectors(BaselineClassifier):
         return SVC(C=self.cost, kernel=self.kernel, gamma=self.gamma, class_weight=self.weights, random_state=seed)
 
 
-class RandomForest(BaselineClassifier):
+class RandomForest(SklearnClassifier):
     """Random forest: the mean of trees that are grown on draws of the clips and of the features.
 
     Args:
@@ -98,7 +102,7 @@ class RandomForest(BaselineClassifier):
         )
 
 
-class GradientBoosting(BaselineClassifier):
+class GradientBoosting(SklearnClassifier):
     """Gradient boosting of trees on histograms of the features (scikit-learn's HistGradientBoosting), of a fixed length.
 
     Args:

@@ -2,27 +2,35 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import numpy as np
+import pandas as pd
 
 from common.cli import parsing_errors, refuse_arguments
 from common.described import build
 from common.errors import UserError
+from common.manifest import data_hash
 from common.store.index import store_beside
 from common.training.tracking import Tracking
+from finetune.baseline.annotated_events import read_events
 from finetune.baseline.cache import clip_features
-from finetune.baseline.classifiers import BaselineClassifier
+from finetune.baseline.classifiers import BaselineClassifier, SklearnClassifier
 from finetune.baseline.features import Features
-from finetune.baseline.fold import fit_fold
+from finetune.baseline.fold import FoldModel, fit_fold
+from finetune.baseline.frame_features import FrameFeatures
+from finetune.baseline.frame_model import FrameModel
+from finetune.baseline.frame_network import FrameNetwork
+from finetune.baseline.frames import Frames, frames_of
 from finetune.baseline.model import BaselineModel
 from finetune.baseline.resampling import Resampling
 from finetune.crossval.options import own_options
 from finetune.crossval.plan import Plan, plan_run
 from finetune.crossval.run import run_folds
+from finetune.folds.table import TRAIN, VALIDATION
 from finetune.tasks.base import Task
 
 PROG = "python -m finetune baseline"
@@ -36,6 +44,7 @@ class BaselineData:
         manifest: CSV or Parquet file from ``common manifest`` or ``common audit``.
         folds: CSV file from ``finetune folds``.
         store: folder of the waveform store, which keeps the features too; ``store`` beside the manifest by default.
+        events: manifest of annotated events, for a network over frames to learn from.
         fit_validation: fit on the validation clips too, since a classifier that chooses nothing on them can do without; no
             ``validation.csv`` is written then.
         transductive: as ``--transductive``.
@@ -45,6 +54,7 @@ class BaselineData:
     manifest: str
     folds: str
     store: str | None = None
+    events: str | None = None
     fit_validation: bool = False
     transductive: bool = False
     allow_leaks: str | None = None
@@ -87,10 +97,23 @@ def baseline(args: Sequence[str]) -> dict[str, Any]:
         raise UserError(f"{PROG} takes an encoder file by --encoder, which checks every fold for leaks: move encoder_file there.")
     if own.encoder and "encoder_file" not in settings:
         raise UserError(f"{PROG} was given --encoder, but its features are {model['features']['class_path']}: take EncoderFeatures.")
+    classifier = build(model["classifier"], BaselineClassifier)
+    network = classifier if isinstance(classifier, FrameNetwork) else None
+    if network is None and data["events"]:
+        raise UserError(
+            f"--data.events teaches a network over frames (finetune.baseline.frame_network.FrameNetwork), and the classifier is "
+            f"{type(classifier).__name__}: leave the events out, or take configs/baseline_events.yaml."
+        )
+    if network is not None and model["resampling"]:
+        raise UserError("A network over frames takes its clips as they are: leave --model.resampling out.")
     made_of = {name: model[name] for name in ("features", "classifier", "resampling")}
     # The file may hold what the config leaves out; until it is opened only the class is known.
     plan = plan_run(own, config, settings.get("front_end"), None, **made_of)
-    return run_folds(plan, _Folds(plan, store_beside(data["manifest"], data["store"])))
+    events = None
+    if network is not None and data["events"]:
+        events = read_events(data["events"], network.events, plan.table)
+        plan = replace(plan, more={**plan.more, "events_hash": data_hash(events, network.events)})
+    return run_folds(plan, _Folds(plan, classifier, store_beside(data["manifest"], data["store"]), events))
 
 
 @dataclass
@@ -99,32 +122,47 @@ class _Folds:
 
     Attributes:
         plan: of the run.
+        classifier: what is fitted.
         store: folder of the waveform store.
+        events: annotated, which teach the frames of a clip; None where there are none.
     """
 
     plan: Plan
+    classifier: BaselineClassifier
     store: str | Path
-    _computed: dict[Path | None, np.ndarray] = field(default_factory=dict, init=False)
+    events: pd.DataFrame | None
+    _computed: dict[Path | None, np.ndarray | Frames] = field(default_factory=dict, init=False)
 
     def __call__(self, fold: int) -> None:
-        model, plan = self.plan.config["model"], self.plan
-        fitted = BaselineModel(
-            plan.task,
-            build(model["classifier"], BaselineClassifier),
-            build(model["resampling"], Resampling) if model["resampling"] else None,
-            plan.config["seed_everything"],
-        )
-        role = plan.folds[f"role_{fold}"]
-        fit_fold(fitted, self._features(fold), plan.table, role, fold, plan.run / f"fold-{fold}", plan.config["data"]["fit_validation"])
+        plan = self.plan
+        role, roles = plan.folds[f"role_{fold}"], [TRAIN, VALIDATION] if plan.config["data"]["fit_validation"] else [TRAIN]
+        fit_fold(self._model(), self._features(fold), plan.table, role, role.isin(roles).to_numpy(), fold, plan.run / f"fold-{fold}")
 
-    def _features(self, fold: int) -> np.ndarray:
-        """Of every clip, [n, D], as the fold's own encoder file has them where there is one."""
+    def _model(self) -> FoldModel:
+        resampling, seed = self.plan.config["model"]["resampling"], self.plan.config["seed_everything"]
+        if isinstance(self.classifier, FrameNetwork):
+            return FrameModel(self.plan.task, self.classifier, seed)
+        assert isinstance(self.classifier, SklearnClassifier), "there are two kinds"
+        return BaselineModel(self.plan.task, self.classifier, build(resampling, Resampling) if resampling else None, seed)
+
+    def _features(self, fold: int) -> np.ndarray | Frames:
+        """Of every clip, [n, D] or frame by frame, as the fold's own encoder file has them where there is one."""
         file = self.plan.encoder.file(fold)
         if file not in self._computed:
-            description = self.plan.config["model"]["features"]
+            description, table = self.plan.config["model"]["features"], self.plan.table
             if file is not None:
                 description = {**description, "init_args": {**description["init_args"], "encoder_file": str(file)}}
-            self._computed = {file: clip_features(_built(description, self.plan.config["seed_everything"]), self.store, self.plan.table)}
+            features = _built(description, self.plan.config["seed_everything"])
+            if isinstance(features, FrameFeatures) and isinstance(self.classifier, FrameNetwork):
+                found = clip_features(features, self.store, table)
+                self._computed = {file: frames_of(features, found, self.store, table, self.events, self.classifier)}
+            elif isinstance(features, FrameFeatures) or isinstance(self.classifier, FrameNetwork):
+                raise UserError(
+                    f"The classifier {type(self.classifier).__name__} is given {type(features).__name__}: a network over frames needs "
+                    "FrameFeatures (finetune.baseline.frame_features), and nothing else takes them."
+                )
+            else:
+                self._computed = {file: np.stack(clip_features(features, self.store, table))}
         return self._computed[file]
 
 

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -10,26 +11,38 @@ from common.errors import UserError
 from common.files import write_csv, write_json
 from common.progress import say
 from common.training.run_folder import FINISHED, finished
-from finetune.baseline.model import BaselineModel
+from finetune.baseline.frames import Frames
 from finetune.evaluation.metrics.label_metrics import auroc
 from finetune.fit import predictions_table
-from finetune.folds.table import HELD_OUT, TRAIN, VALIDATION
+from finetune.folds.table import HELD_OUT, VALIDATION
 from finetune.run_folder import FOLD, PREDICTIONS, VALIDATED
+from finetune.tasks.base import Task
+
+
+class FoldModel(Protocol):
+    """`finetune.baseline.model.BaselineModel`, or `finetune.baseline.frame_model.FrameModel`; each says what features it takes."""
+
+    task: Task
+    constant: list[str]
+
+    def fit(self, features: Any, targets: np.ndarray) -> None: ...
+
+    def probabilities(self, features: Any) -> np.ndarray: ...
 
 
 def fit_fold(
-    model: BaselineModel, features: np.ndarray, table: pd.DataFrame, role: pd.Series, fold: int, folder: Path, fit_validation: bool
+    model: FoldModel, features: np.ndarray | Frames, table: pd.DataFrame, role: pd.Series, learns: np.ndarray, fold: int, folder: Path
 ) -> None:
     """Fit and predict one fold, and write what a fold of ``finetune crossval`` leaves for the report; keeps a finished one.
 
     Args:
         model: not fitted yet.
-        features: of every clip, [n, D].
+        features: of every clip, [n, D], or its frames: what the model takes.
         table: manifest of n clips.
         role: of every clip in the fold, see `finetune.folds.table.read_folds`.
+        learns: clips to fit to where they are annotated, bool [n]; if those that validate are among them there is no ``validation.csv``.
         fold: its number.
         folder: of the fold.
-        fit_validation: fit on the validation clips too; there is no ``validation.csv`` then.
 
     Raises:
         UserError: no training clip is annotated.
@@ -39,7 +52,7 @@ def fit_fold(
     began = time.monotonic()
     targets = model.task.targets(table)
     annotated = ~np.isnan(targets).all(axis=1)
-    training = (role.isin([TRAIN, VALIDATION] if fit_validation else [TRAIN]) & annotated).to_numpy()
+    training = learns & annotated
     if not training.any():
         raise UserError(f"Fold {fold} has no training clip with an annotated label: annotate more or take fewer folds.")
     model.fit(features[training], targets[training])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetune.baseline.classifiers import BaselineClassifier
+from finetune.baseline.classifiers import SklearnClassifier
 from finetune.baseline.resampling import Resampling
 from finetune.tasks.base import Task
 
@@ -27,7 +27,7 @@ class BaselineModel:
     """
 
     task: Task
-    classifier: BaselineClassifier
+    classifier: SklearnClassifier
     resampling: Resampling | None = None
     seed: int = 0
     constant: list[str] = field(default_factory=list, init=False)

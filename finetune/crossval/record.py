@@ -23,6 +23,7 @@ def check_record(plan: Plan) -> None:
         ("manifest's clips or labels", earlier["data_hash"], now["data_hash"]),
         ("folds", earlier["folds_hash"], now["folds_hash"]),
         ("encoder's file", earlier["encoder"]["sha256"], now["encoder"]["sha256"]),
+        ("annotated events", earlier.get("events_hash"), now.get("events_hash")),
     ):
         if one != other:
             raise UserError(

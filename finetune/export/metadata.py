@@ -10,7 +10,7 @@ FORMAT = "auscult.model/1"
 METADATA_NAME = "model.json"
 CARD_NAME = "MODEL_CARD.md"
 THRESHOLD_RULES = {
-    **{rule: f"chosen out of fold by {rule}" for rule in ("youden", "f1", "score", "sensitivity")},
+    **{rule: f"chosen out of fold by {rule}" for rule in ("youden", "f1", "score", "normal", "sensitivity")},
     "equal": "the same for all, so that the most probable is decided",
 }
 

@@ -34,7 +34,8 @@ def report(
         out: folder for the report; 'report' inside the run's folder by default.
         thresholds: what each label's threshold maximises: "youden" (sensitivity + specificity - 1; weighs both errors alike
             and does not move with the prevalence), "f1" (ignores true negatives and follows the prevalence), "score" (the score of the
-            task's challenge, where a clip has exactly one of the labels), or "equal", the same for all. By default "equal" where a clip
+            task's challenge, where a clip has exactly one of the labels), "normal" (the same by the normal class's threshold against one
+            for all others), or "equal", the same for all. By default "equal" where a clip
             has exactly one of the labels, so that the most probable is decided, else "youden".
         sensitivity: choose each label's threshold as the highest that finds this share of its positive clips, in place of 'thresholds'.
         calibration: calibrate before thresholds are chosen and anything is judged: "none", "temperature", "platt" or "isotonic"

@@ -28,7 +28,12 @@ TITLES = {
     "accuracy": "Accuracy",
 }
 COUNTS = {"n": "Clips", "positives": "Positive", "prevalence": "Prevalence"}
-RULES = {"youden": "maximises Youden's J (sensitivity + specificity - 1)", "f1": "maximises F1", "score": "maximises the challenge's score"}
+RULES = {
+    "youden": "maximises Youden's J (sensitivity + specificity - 1)",
+    "f1": "maximises F1",
+    "score": "maximises the challenge's score",
+    "normal": "maximises the challenge's score, by the threshold of the normal class against one for all others",
+}
 
 
 def render(folder: RunFolder, evaluation: Evaluation, details: Details, clips: ClipDetails, choices: Choices) -> str:

@@ -45,13 +45,13 @@ def test_every_command_of_a_recipe_is_counted(tmp_path: Path, monkeypatch: pytes
         return Ended(2.0 ** commands[-1][1], 2 * 2.0 ** commands[-1][1], 100.0 + commands[-1][1])
 
     monkeypatch.setattr(own_process, "ended", here)
-    cost.main(["--sizes", "40", "--seconds", "1", "--folder", str(tmp_path)])
+    cost.main(["--sizes", "80", "--seconds", "0.5", "--folder", str(tmp_path)])
     figures: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [name for name, _ in commands] == ["store", "baseline", "baseline", "ensemble"]
+    assert [name for name, _ in commands] == ["store", "baseline", "baseline", "baseline", "ensemble"]
     floor, strongest = figures["rows"]
     assert (floor["recipe"], floor["processor_s"], floor["peak_mb"]) == ("floor", 2 * (1 + 2), 101)
-    assert (strongest["recipe"], strongest["processor_s"], strongest["peak_mb"]) == ("strongest", 2 * (1 + 2 + 4 + 8), 103)
-    assert strongest["clips_per_s"] == pytest.approx(40 / 15, abs=0.01) and figures["growth"] == {"floor": None, "strongest": None}
+    assert (strongest["recipe"], strongest["processor_s"], strongest["peak_mb"]) == ("strongest", 2 * (1 + 2 + 4 + 8 + 16), 104)
+    assert strongest["clips_per_s"] == pytest.approx(80 / 31, abs=0.01) and figures["growth"] == {"floor": None, "strongest": None}
     assert figures["recordings"] == "made" and not list(tmp_path.iterdir()), "the temporary folder is removed"
 
 

@@ -11,12 +11,14 @@ import soundfile
 import torch
 
 from benchmarks import quick_verify, run
+from benchmarks.lungs.ablation import ablation, ablation_table
 from benchmarks.lungs.datasets import DATASETS
 from benchmarks.lungs.failing_records import worst_records
 from benchmarks.lungs.failures import evaluations_of
 from benchmarks.lungs.figures import rows_of
 from benchmarks.lungs.packaged import read, unpacked
 from common.encoders import EfficientAT
+from common.files import read_csv
 from finetune.evaluation.summary import evaluate
 from finetune.report.examples import worst_errors
 from finetune.tasks.multilabel import MultiLabel
@@ -63,7 +65,7 @@ def test_both_recipes_are_judged_on_every_task(finished: tuple[Path, list[str], 
         assert 0 <= figures[f"floor_{name}"] <= 1 and figures[f"{name}_ci"][0] <= figures[name] <= figures[f"{name}_ci"][1]
         assert figures[f"{name}_gain"] == pytest.approx(figures[name] - figures[f"floor_{name}"], abs=2e-4)
     written = json.loads((out / "figures.json").read_text())
-    assert len(written["rows"]) == 6 and len(written["minutes_of_runs"]) == 12
+    assert len(written["rows"]) == 6 and len(written["minutes_of_runs"]) == 18
     assert (out / "runs" / "strongest-task_2_2-1" / "oof.csv").is_file()
     assert figures["macro_auroc"] > 0.8, "a tone and clicks are easily told from noise, whatever the network"
 
@@ -79,10 +81,32 @@ def test_it_goes_on_where_it_stopped(finished: tuple[Path, list[str], dict[str, 
 def test_the_package_gives_the_figures_again(finished: tuple[Path, list[str], dict[str, Any]], tmp_path: Path) -> None:
     out, _, figures = finished
     (tmp_path / "sprsound").mkdir()
-    (tmp_path / "sprsound" / "predictions.csv").write_bytes((out / "predictions.csv").read_bytes())
+    for name in ("predictions.csv", "members.csv"):
+        (tmp_path / "sprsound" / name).write_bytes((out / name).read_bytes())
     verified = quick_verify.main(["--results", str(tmp_path), "--out", str(tmp_path / "again"), "--resamples", "40"])
     assert {name: verified[name] for name in figures if name in verified} == {name: figures[name] for name in figures if name in verified}
     assert {"macro_auroc", "task_2_1", "task_2_2", "floor_macro_auroc", "floor_task_2_1", "floor_task_2_2"} <= set(verified)
+
+
+def test_the_ablation_stacks_the_members_again(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
+    out, _, figures = finished
+    dataset, package = DATASETS["sprsound"], read(out / "predictions.csv")
+    rows = ablation(package, read_csv(out / "members.csv", text=("clip_id",)), dataset, 10)
+    values = {(row["task"], row["variant"]): row["value"] for row in rows}
+    assert len(rows) == len(values) == 7 + 2 * (7 + 2)
+    for task, key in (("wheeze_crackle", "macro_auroc"), ("task_2_1", "task_2_1"), ("task_2_2", "task_2_2")):
+        # Of probabilities to four digits.
+        assert values[task, "last layer + earlier layers + network over frames"] == pytest.approx(figures[key], abs=0.02)
+    assert values["wheeze_crackle", "last layer"] == pytest.approx(figures["floor_macro_auroc"], abs=1e-3)
+    of_run = [pd.read_csv(out / "runs" / f"events-wheeze_crackle-{seed}" / "oof.csv", dtype={"patient": str}) for seed in (0, 1)]
+    alone = [evaluate(table, DATASETS["sprsound"].tasks["wheeze_crackle"].task(), resamples=2).figures()["macro_auroc"] for table in of_run]
+    assert values["wheeze_crackle", "network over frames"] == pytest.approx(np.mean(np.array(alone, float)), abs=2e-3)
+    table = ablation_table(rows, dataset).splitlines()
+    assert (
+        len(table) == 2 + 9
+        and table[2].startswith("| last layer + earlier layers + network over frames | ")
+        and table[-1].startswith("| a threshold")
+    )
 
 
 def test_a_packaged_run_is_the_run(finished: tuple[Path, list[str], dict[str, Any]]) -> None:

@@ -14,7 +14,8 @@ def test_the_readme_quotes_what_the_packaged_predictions_give(tmp_path: Path) ->
     assert verified["clips"] == 1949 and verified["patients"] == 251
     packages = list((ROOT / "benchmarks" / "results").glob("*/predictions.csv"))
     assert sum(path.stat().st_size for path in packages) < 1_000_000
-    assert len(verified["files"]) == 3
+    assert len(verified["files"]) == 4
+    assert verified["ablation"] in (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     for path in map(Path, verified["files"]):
         committed = ROOT / "benchmarks" / "results" / path.relative_to(tmp_path)
         made_again = f"{path.name} is not what the predictions give: run 'python -m benchmarks.quick_verify --out benchmarks/results'"

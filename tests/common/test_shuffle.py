@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.__main__ import main
+from common.errors import UserError
 from common.manifest import Clip, groups, read_manifest, to_table, write_manifest
-from common.shuffle import shuffle_labels
+from common.shuffle import move_events, shuffle_labels
 
 LABELS = ["normal", "wheeze", "crackle"]
 
@@ -104,3 +105,52 @@ def test_a_mistake_is_one_sentence_and_changes_nothing(
     assert stopped.value.code == 1
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
     assert manifest.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["manifest.csv"]
+
+
+def events_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Each record's labels in an event of its own second, and a last event at 9 s."""
+    clips = []
+    for number, (name, labels) in enumerate(zip(table["recording"], table[LABELS].to_dict("records"), strict=True)):
+        for index, start_s in enumerate((number / 100, 9.0)):
+            known = {label: None if np.isnan(value) else int(value) for label, value in labels.items()}
+            clips.append(Clip(f"{name}-{index}", f"/{name}.wav", name, start_s, start_s + 1, patient=name.split("-")[0], labels=known))
+    return to_table(clips)
+
+
+def test_events_go_where_the_labels_of_their_recording_go(tmp_path: Path) -> None:
+    table = table_of([3, 4, 5, 6]).assign(duration_s=10.0)
+    table.loc[2, "duration_s"] = 9.5
+    table.loc[3, "duration_s"] = 8.0
+    events = events_of(table)
+    write_manifest(tmp_path / "manifest.csv", table)
+    write_manifest(tmp_path / "events.csv", events)
+    out = tmp_path / "out" / "events.csv"
+    figures = shuffle(tmp_path, "--events", str(tmp_path / "events.csv"), "--events_out", str(out))
+    assert figures["events"] == 2 * 18 - 1, "one has no room in the recording of 8 s"
+    records, moved = (read_manifest(path, LABELS).set_index("recording") for path in (tmp_path / "out" / "shuffled.csv", out))
+    _, origin = shuffle_labels(table, LABELS, 0)
+    for receiver, source in enumerate(origin):
+        name = table["recording"][receiver]
+        of_record = moved.loc[[name]]
+        assert of_record["start_s"].iloc[0] == source / 100 and set(of_record["patient"]) == {records.loc[name, "patient"]}
+        assert set(of_record["path"]) == {table["path"][receiver]}
+        for label in LABELS:
+            np.testing.assert_array_equal(of_record[label], np.repeat(records.loc[name, label], len(of_record)))
+    cut, short = table["recording"][2], table["recording"][3]
+    assert list(moved.loc[[cut], "end_s"])[-1] == 9.5 and list(moved.loc[[short], "end_s"]) == [origin[3] / 100 + 1]
+
+
+def test_events_without_a_way_to_go_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = table_of([3, 4, 5])
+    events = events_of(table)
+    with pytest.raises(UserError, match="one clip per recording"):
+        move_events(table.assign(recording="same"), np.arange(12), events)
+    write_manifest(tmp_path / "manifest.csv", table)
+    write_manifest(tmp_path / "events.csv", events)
+    for options, said in (
+        (["--events", str(tmp_path / "events.csv")], "belong together"),
+        (["--events", str(tmp_path / "events.csv"), "--events_out", str(tmp_path / "events.csv")], "would overwrite"),
+    ):
+        with pytest.raises(SystemExit):
+            shuffle(tmp_path, *options)
+        assert said in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -42,6 +42,7 @@ def known_options() -> set[str]:
         ("finetune.fit", "recipes/aicup_voice", ["--data.manifest", "x", "--data.folds", "y"]),
         ("finetune.baseline.command", "baseline", ["--data.manifest", "x", "--data.folds", "y"]),
         ("finetune.baseline.command", "baseline_audioset", ["--data.manifest", "x", "--data.folds", "y"]),
+        ("finetune.baseline.command", "baseline_events", ["--data.manifest", "x", "--data.folds", "y", "--data.events", "z"]),
     ):
         given = ["-c", str(ROOT / "configs" / f"{config}.yaml"), *needed]
         door = importlib.import_module(module)

@@ -121,5 +121,7 @@ def test_a_label_of_one_class_is_said_and_predicted_alike(made: Path, config: Pa
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_config_runs(config: Path, made: Path, tmp_path: Path) -> None:
-    figures = main(arguments(made, config, tmp_path / "run"))
+    # A made sound fills its clip, which is so an event of itself.
+    events = ["--data.events", str(made / "manifest.csv")] if config.stem == "baseline_events" else []
+    figures = main(arguments(made, config, tmp_path / "run", *events))
     assert figures["folds"] == 3 and figures["macro_auroc"] > 0.6

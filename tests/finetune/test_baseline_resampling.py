@@ -16,7 +16,7 @@ from sklearn.svm import SVC
 
 from finetune.__main__ import main
 from finetune.baseline import resampling
-from finetune.baseline.classifiers import BaselineClassifier, Logistic, SupportVectors
+from finetune.baseline.classifiers import Logistic, SklearnClassifier, SupportVectors
 from finetune.baseline.model import BaselineModel
 from finetune.baseline.resampling import RandomOversampling, Resampling, Smote
 from finetune.tasks.base import Task
@@ -88,7 +88,7 @@ class OneOf(Task):
 
 
 @pytest.mark.parametrize("classifier", [Logistic(c=0.5), SupportVectors(kernel="linear")], ids=lambda each: type(each).__name__)
-def test_classes_that_exclude_each_other_are_one_problem(classifier: BaselineClassifier) -> None:
+def test_classes_that_exclude_each_other_are_one_problem(classifier: SklearnClassifier) -> None:
     random = np.random.default_rng(0)
     number = random.integers(0, 3, 60)
     features = random.normal(size=(60, 4)) + 2 * np.eye(4)[number]

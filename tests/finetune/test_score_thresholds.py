@@ -75,6 +75,42 @@ def test_a_fold_is_decided_by_the_labels_of_the_others() -> None:
     assert judged.thresholds.rule == "score" and judged.thresholds.values == score_thresholds(targets, probabilities, task())
 
 
+def test_one_number_is_enough_where_probabilities_are_true() -> None:
+    """Of classes drawn by their probabilities; and with some hundred clips it does better on others than a number per class."""
+    names = ["Normal", *"ABCDE"]
+    many = MultiClass({name: [name] for name in names}, column="x", normal="Normal", scores=("sprsound",))
+    random = np.random.default_rng(1)
+
+    def drawn(clips: int) -> tuple[np.ndarray, np.ndarray]:
+        logits = 1.5 * random.normal(size=(clips, 6)) + np.array([2.0, 0.5, 0, 0, -0.5, -1])
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        true = (random.random((clips, 1)) > probabilities.cumsum(axis=1)).sum(axis=1).clip(max=5)
+        return np.eye(6)[true], probabilities
+
+    def reached(thresholds: tuple[float, ...] | None, targets: np.ndarray, probabilities: np.ndarray) -> float:
+        assert thresholds is not None
+        true, decided = targets.argmax(axis=1), (probabilities / np.array(thresholds)).argmax(axis=1)
+        sides = [np.mean(decided[true == 0] == 0), np.mean((decided == true)[true > 0])]
+        return float(sum(sides) / 4 + sides[0] * sides[1] / sum(sides))
+
+    whole, judged = drawn(20_000), drawn(20_000)
+    alone = score_thresholds(*whole, many, normal_alone=True)
+    assert alone is not None and len(set(alone[1:])) == 1 and alone[0] > alone[1]
+    assert reached(alone, *judged) > reached(score_thresholds(*whole, many), *judged) - AS_GOOD
+    gains = []
+    for _ in range(8):
+        few = drawn(300)
+        gains.append(reached(score_thresholds(*few, many, normal_alone=True), *judged) - reached(score_thresholds(*few, many), *judged))
+    assert np.mean(gains) > 0.005
+
+
+@pytest.mark.parametrize("rule", ["score", "normal"])
+def test_the_rule_is_that_of_the_report(rule: Any) -> None:
+    targets, probabilities = made()
+    found = evaluate(table(targets, probabilities, task().labels), task(), rule, resamples=2).thresholds
+    assert found.rule == rule and (len({round(value, 9) for value in found.values}) == 2) == (rule == "normal")
+
+
 def test_where_there_is_one_side_only_all_thresholds_are_alike() -> None:
     targets, probabilities = made()
     assert score_thresholds(np.tile(np.eye(3)[1], (len(targets), 1)), probabilities, task()) is None

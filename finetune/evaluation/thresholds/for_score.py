@@ -22,13 +22,18 @@ def challenge_of(task: Task) -> ClassScore | None:
     return challenges[0] if task.one_of and task.normal is not None and challenges else None
 
 
-def score_thresholds(targets: np.ndarray, probabilities: np.ndarray, task: Task) -> tuple[float, ...] | None:
+def score_thresholds(targets: np.ndarray, probabilities: np.ndarray, task: Task, normal_alone: bool = False) -> tuple[float, ...] | None:
     """The thresholds whose quotients decide with the largest score of `challenge_of`: coordinate ascent on their logarithms.
+
+    The score depends on two shares, of the normal clips and of all others that are given their exact class. Whatever it weighs them by,
+    true probabilities are decided best by the most probable of the other classes unless normal is so many times as probable: by one
+    number. Thresholds of all classes can mend probabilities that lean to some of them as well, and fit chance with what they are free in.
 
     Args:
         targets: [n, C], one-hot, or NaN throughout (left out).
         probabilities: [n, C].
         task: with a challenge.
+        normal_alone: all but the normal class have the same threshold.
 
     Returns:
         C numbers that sum to 1, of which only the proportions matter; None where no clip is normal, or none is not.
@@ -42,7 +47,7 @@ def score_thresholds(targets: np.ndarray, probabilities: np.ndarray, task: Task)
     offset = np.zeros(len(columns))
     for _ in range(TURNS):
         before = offset.copy()
-        for index in range(len(columns)):
+        for index in range(1 if normal_alone else len(columns)):
             offset[index] = _best_step(logs + np.where(np.arange(len(columns)) == index, 0.0, offset), true, index, task)
         if np.array_equal(before, offset):
             break

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.errors import UserError
 
-Rule = Literal["youden", "f1", "equal", "score"]
+Rule = Literal["youden", "f1", "equal", "score", "normal"]
 
 UNDECIDED = 0.5
 
@@ -24,8 +24,8 @@ class Thresholds:
     Attributes:
         labels: names of the L labels.
         values: L thresholds, 0 to 1; a clip is positive where its probability is at least this.
-        rule: what they maximise ("score" is that of the task's challenge), "equal" where they are one number, or "sensitivity" where they
-            keep one.
+        rule: what they maximise ("score" is that of the task's challenge, "normal" the same with one threshold for all classes but
+            normal), "equal" where they are one number, or "sensitivity" where they keep one.
         defaulted: labels whose clips can tell nothing (one class, or one probability, only) and which therefore got the default.
         sensitivity: the share of positive clips that they find at least, on the clips that they were chosen on; None for the rules.
     """

@@ -23,14 +23,15 @@ def task_thresholds(
     Where classes exclude each other the default is the same threshold for all, 1 / C, so that the most probable class is decided, as
     published work does. "youden" and "f1" choose each class's threshold against the rest, which shifts decisions towards rare
     classes. Of two classes of which one is normal the other's threshold is chosen, and the normal one's is what it leaves to 1, so that
-    the quotients decide exactly as that one threshold. "score" chooses all of them together for the score of the task's challenge.
+    the quotients decide exactly as that one threshold. "score" chooses all of them together for the score of the task's challenge,
+    "normal" that of the normal class against one for all others.
 
     Args:
         task: whose labels are decided.
         targets: [n, L] of 1, 0 or NaN.
         probabilities: [n, L].
         fold: int [n].
-        rule: "youden", "f1", "equal" or "score"; by default "equal" where classes exclude each other, else "youden".
+        rule: "youden", "f1", "equal", "score" or "normal"; by default "equal" where classes exclude each other, else "youden".
         sensitivity: share of positive clips to find at least, in place of the rule.
 
     Raises:
@@ -44,8 +45,8 @@ def task_thresholds(
         )
     chosen_by = rule or ("equal" if task.one_of else "youden")
 
-    if chosen_by == "score" and sensitivity is None:
-        return _for_score(task, targets, probabilities, fold)
+    if chosen_by in ("score", "normal") and sensitivity is None:
+        return _for_score(task, targets, probabilities, fold, chosen_by)
 
     def decodable(chosen: Thresholds) -> Thresholds:
         if not two_sided:
@@ -60,16 +61,18 @@ def task_thresholds(
     return decodable(everything), {k: decodable(chosen) for k, chosen in others.items()}
 
 
-def _for_score(task: Task, targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray) -> tuple[Thresholds, dict[int, Thresholds]]:
+def _for_score(
+    task: Task, targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray, rule: Rule
+) -> tuple[Thresholds, dict[int, Thresholds]]:
     if challenge_of(task) is None:
         raise UserError(
-            f"--thresholds score chooses for the score of a challenge over classes of which one is normal, and the task of "
+            f"--thresholds {rule} chooses for the score of a challenge over classes of which one is normal, and the task of "
             f"{', '.join(task.labels)} has none: choose youden, f1 or equal."
         )
 
     def choose(rows: np.ndarray) -> Thresholds:
-        found = score_thresholds(targets[rows], probabilities[rows], task)
+        found = score_thresholds(targets[rows], probabilities[rows], task, normal_alone=rule == "normal")
         defaulted = () if found is not None else task.labels
-        return Thresholds(task.labels, found or (task.undecided,) * len(task.labels), "score", defaulted)
+        return Thresholds(task.labels, found or (task.undecided,) * len(task.labels), rule, defaulted)
 
     return choose(np.full(len(fold), True)), {int(k): choose(fold != k) for k in np.unique(fold)}

@@ -1,0 +1,200 @@
+"""Annotated events as supervision of a baseline: learnt from training patients alone, and refused where they do not fit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+import yaml
+from made_baseline import arguments, noise, write_config
+from refusals import sentence
+
+from common.encoders import EfficientAT
+from common.frontends import LogMel
+from common.manifest import Clip, to_table, write_manifest
+from finetune.__main__ import main
+from finetune.baseline.annotated_events import frame_targets
+from finetune.baseline.frame_features import FrameFeatures
+from finetune.baseline.frame_network import FrameNetwork
+
+RATE = 4000
+# A breath in which the sound is, and one without.
+BREATHS = ((0.0, 1.0), (1.0, 2.0))
+
+
+def write_breaths(folder: Path, patients: int = 9, records: int = 4) -> None:
+    """Records of two breaths, one of which has a tone (a wheeze) or clicks (crackles); their manifest, the events' and folds."""
+    random, clips, events = np.random.default_rng(0), [], []
+    time = np.arange(2 * RATE) / RATE
+    for number in range(patients * records):
+        name, patient = f"r{number:02d}", f"p{number // records}"
+        wheeze, crackle = [(0, 0), (1, 0), (0, 1), (1, 1)][number % 4]
+        place = int(random.integers(2))
+        inside = (time >= place) & (time < place + 1)
+        waveform = 0.02 * random.standard_normal(len(time)) + 0.2 * wheeze * inside * np.sin(2 * np.pi * random.uniform(300, 500) * time)
+        waveform[RATE * place + random.integers(0, RATE, 20)] += 0.7 * crackle
+        path = folder / f"{name}.wav"
+        soundfile.write(path, waveform.clip(-1, 1), RATE, subtype="PCM_16")
+        labels = {"normal": int(not wheeze and not crackle), "wheeze": wheeze, "crackle": crackle}
+        poor = number == 5
+        known: dict[str, int | None] = dict.fromkeys(labels) if poor else dict(labels)
+        clips.append(Clip(name, str(path), name, patient=patient, quality="poor" if poor else "", labels=known))
+        for index, (start_s, end_s) in enumerate(BREATHS if not poor else ()):
+            heard = {label: value if index == place else int(label == "normal") for label, value in labels.items()}
+            events.append(Clip(f"{name}-{index}", str(path), name, start_s, end_s, patient=patient, labels=dict(heard)))
+    write_manifest(folder / "manifest.csv", to_table(clips))
+    write_manifest(folder / "events.csv", to_table(events))
+    main(["folds", "--manifest", str(folder / "manifest.csv"), "--out", str(folder / "folds.csv"), "--num-folds", "3"])
+
+
+@pytest.fixture(scope="module")
+def breaths(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with manifest.csv, events.csv, folds.csv and config.yaml, a network over the frames of a smaller one."""
+    folder = tmp_path_factory.mktemp("breaths")
+    write_breaths(folder)
+    config: dict[str, Any] = yaml.safe_load((Path(__file__).resolve().parents[2] / "configs" / "baseline_events.yaml").read_text())
+    settings = config["model"]["features"]["init_args"]
+    settings["front_end"] = {"class_path": "common.frontends.LogMel", "init_args": {"num_mels": 32, "hop": 32}}
+    # Six layers in, frames are 8 x 8 ms apart.
+    settings["layers"] = [4, 6]
+    config["model"]["classifier"]["init_args"] |= {"units": 16, "epochs": 12, "batch_size": 8, "lr": 0.02}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def with_events(breaths: Path, out: Path, *more: str) -> list[str]:
+    return [*arguments(breaths, breaths / "config.yaml", out, "--data.events", str(breaths / "events.csv")), *more]
+
+
+@pytest.fixture(scope="module")
+def finished(breaths: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("runs") / "events"
+    return out, main(with_events(breaths, out))
+
+
+def test_the_run_is_one_that_report_and_ensemble_take(breaths: Path, finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    run, figures = finished
+    assert figures["macro_auroc"] > 0.9
+    record = json.loads((run / "run.json").read_text())
+    assert record["classifier"]["class_path"].endswith("FrameNetwork") and record["events_hash"]
+    assert json.loads((run / "fold-0" / "fold.json").read_text())["num_features"] == 2 * 16 * 4
+    main(arguments(breaths, write_config(tmp_path), tmp_path / "plain"))
+    runs = json.dumps([str(tmp_path / "plain"), str(run)])
+    joined = main(["ensemble", "--runs", runs, "--rule", "stacked", "--out", str(tmp_path / "joined")])
+    assert joined["macro_auroc"] > 0.9
+    reported = main(["report", "--run", str(run), "--resamples", "20", "--examples", "0"])
+    assert "FrameNetwork(" in Path(reported["report"]).read_text()
+
+
+def test_events_of_held_out_patients_teach_nothing(breaths: Path, finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """With the held-out patients' events gone or turned round the fold's predictions are the same to the last digit; with others' not."""
+    folds = pd.read_csv(breaths / "folds.csv")
+    events = pd.read_csv(breaths / "events.csv")
+    held_out = events["recording"].isin(folds["recording"][folds["fold"] == 1])
+    turned = events.copy()
+    turned.loc[held_out, ["wheeze", "crackle"]] = 1 - turned.loc[held_out, ["wheeze", "crackle"]]
+    before = finished[0] / "fold-1" / "predictions.csv"
+    for name, changed in (("gone", events[~held_out]), ("turned", turned)):
+        changed.to_csv(tmp_path / f"{name}.csv", index=False)
+        main(with_events(breaths, tmp_path / name, "--data.events", str(tmp_path / f"{name}.csv")))
+        assert (tmp_path / name / "fold-1" / "predictions.csv").read_bytes() == before.read_bytes()
+        other = (tmp_path / name / "fold-0" / "predictions.csv").read_bytes()
+        assert other != (finished[0] / "fold-0" / "predictions.csv").read_bytes(), "they train the other folds"
+
+
+def test_events_teach_and_without_any_the_labels_of_clips_do(breaths: Path, finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    words = arguments(breaths, breaths / "config.yaml", tmp_path / "none")
+    assert main(words)["macro_auroc"] > 0.7
+    taught, untaught = (pd.read_csv(run / "oof.csv")["prob_wheeze"] for run in (finished[0], tmp_path / "none"))
+    assert not np.allclose(taught, untaught)
+    assert "events_hash" not in json.loads((tmp_path / "none" / "run.json").read_text())
+
+
+def test_frames_hold_what_lies_in_them() -> None:
+    spans = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 4]])
+    borders = np.array([[0.2, 0.5], [1.0, 2.3], [2.95, 4.0]])
+    labels = np.array([[1.0, 0.0], [0.0, np.nan], [0.0, 1.0]])
+    found = frame_targets(spans, borders, labels, held=0.5, touched=0.1)
+    # 0.3 s of the third frame are of the breath that is not annotated for the second label, and 0.05 s of the one that has it.
+    expected = [[1, 0], [0, np.nan], [0, np.nan], [0, 1], [np.nan, np.nan]]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_frames_are_the_layers_maps_and_lie_where_they_were_heard() -> None:
+    torch.manual_seed(0)
+    front_end, encoder = LogMel(num_mels=32, hop=32), EfficientAT(width=0.1).eval()
+    features = FrameFeatures(front_end, encoder, layers=[4, 6])
+    waveform = noise(6 * 4000)
+    with torch.inference_mode():
+        found = features(waveform)
+        maps = encoder.layer_maps(front_end(waveform), [4, 6])
+    assert features.frame_s == pytest.approx(0.064) and found.shape == (2, maps[0].shape[3], sum(of.shape[1] * of.shape[2] for of in maps))
+    assert torch.equal(found[1, 7], torch.cat([of[1, :, :, 7].flatten() for of in maps]))
+    spans = features.spans(found.shape[1], 6.0)
+    assert spans[7] == pytest.approx([7 * 0.064, 8 * 0.064]) and spans[-1, 1] == 6 and (np.diff(spans) >= 0).all()
+
+
+def test_padding_and_other_clips_change_nothing() -> None:
+    torch.manual_seed(0)
+    network = FrameNetwork(units=8).make_network(5, 3).eval()
+    clips = [torch.randn(length, 5) for length in (4, 9, 1)]
+    padded = torch.full((3, 12, 5), 7.0)
+    for row, clip in enumerate(clips):
+        padded[row, : len(clip)] = clip
+    with torch.inference_mode():
+        events, labels = network(padded, torch.tensor([4, 9, 1]))
+        for row, clip in enumerate(clips):
+            alone = network(clip[None], torch.tensor([len(clip)]))
+            assert torch.allclose(alone[1][0], labels[row], atol=1e-6)
+            assert torch.allclose(alone[0][0], events[row, : len(clip)], atol=1e-6)
+        # Both directions are heard: the first frame knows the last, and the last the first.
+        changed = padded.clone()
+        changed[1, 0] += 1
+        assert (network(changed, torch.tensor([4, 9, 1]))[0][1, 8] != events[1, 8]).all()
+        changed = padded.clone()
+        changed[1, 8] += 1
+        assert (network(changed, torch.tensor([4, 9, 1]))[0][1, 0] != events[1, 0]).all()
+
+
+def test_what_does_not_fit_is_refused_in_one_sentence(breaths: Path, tmp_path: Path, capsys: Any) -> None:
+    events = pd.read_csv(breaths / "events.csv")
+    silent = events.assign(wheeze=0)
+    strange = events.assign(recording="x" + events["recording"])
+    stolen = events.assign(patient="p99")
+    for name, table in (("silent", silent), ("strange", strange), ("stolen", stolen), ("bare", events.drop(columns="crackle"))):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    out = tmp_path / "run"
+    for options, said in (
+        (("--data.events", str(tmp_path / "none.csv")), "none.csv"),
+        (("--data.events", str(tmp_path / "strange.csv")), "None of the 70 events"),
+        (("--data.events", str(tmp_path / "stolen.csv")), "make both manifests of the same dataset"),
+        (("--data.events", str(tmp_path / "bare.csv")), "no label column 'crackle'"),
+        (("--data.events", str(tmp_path / "silent.csv")), "'wheeze' in a fold, 0 hold an event"),
+        (("--model.classifier.init_args.touched", "0.7"), "touched 0.7"),
+        (("--model.classifier.init_args.units", "3"), "units is 3"),
+        (("--model.features.init_args.layers", "[40]"), "layers 0 to 16"),
+        (("--model.features.init_args.layers", "[2, 6]"), "layers of as many frames each"),
+        (("--model.features.init_args.layers", "[]"), "layers of as many frames each"),
+        (("--model.resampling", "finetune.baseline.resampling.RandomOversampling"), "leave --model.resampling out"),
+        (("--model.classifier", "finetune.baseline.classifiers.Logistic"), "the classifier is Logistic"),
+        (("--model.features", "finetune.baseline.features.EncoderFeatures"), "a network over frames needs FrameFeatures"),
+    ):
+        assert said in sentence(capsys, with_events(breaths, out, *options)), options
+        assert not out.exists(), options
+    words = arguments(breaths, breaths / "config.yaml", out, "--model.classifier", "finetune.baseline.classifiers.Logistic")
+    assert "Logistic is given FrameFeatures" in sentence(capsys, words)
+
+
+def test_a_run_goes_on_with_its_own_events_alone(breaths: Path, tmp_path: Path, capsys: Any) -> None:
+    events = tmp_path / "events.csv"
+    events.write_bytes((breaths / "events.csv").read_bytes())
+    words = with_events(breaths, tmp_path / "run", "--data.events", str(events))
+    main(words)
+    main(words)
+    assert "nothing to do" in capsys.readouterr().err
+    pd.read_csv(events).iloc[4:].to_csv(events, index=False)
+    assert "The annotated events changed" in sentence(capsys, words)
