@@ -45,7 +45,8 @@ def listening(clip: pd.Series, caption: str, facts: dict[str, str], sample_rate:
         clip: row of a manifest.
         caption: its name.
         facts: what to read beside it.
-        sample_rate: Hz, of the picture, which ends at half of it: no model of this rate hears more. By default that of the audio.
+        sample_rate: Hz, of the picture, which ends at half of it: no model of this rate hears more. By default that of the audio. A file
+            of a lower rate, where the manifest knows it, is drawn up to half of its own.
 
     Raises:
         UserError: its file cannot be read.
@@ -55,6 +56,8 @@ def listening(clip: pd.Series, caption: str, facts: dict[str, str], sample_rate:
     heard = whole[: int(MAX_S * SAMPLE_RATE)]
     seconds = f"{len(heard) / SAMPLE_RATE:.1f} s" + (f" of {len(whole) / SAMPLE_RATE:.1f} s" if len(heard) < len(whole) else "")
     rate = sample_rate or SAMPLE_RATE
+    native = clip.get("sample_rate")
+    rate = rate if pd.isna(native) else min(rate, int(native))
     seen = heard if rate == SAMPLE_RATE else read_clip(clip["path"], rate, *where)[: int(MAX_S * rate)]
     loud = heard / max(float(np.abs(heard).max()), 1e-9) * 0.99
     buffer = io.BytesIO()

@@ -13,13 +13,13 @@ from common.page.listening import LOWEST_HZ, listening
 RATE = 16000
 
 
-def drawn(folder: Path, monkeypatch, tone_hz: float, sample_rate: int | None):
+def drawn(folder: Path, monkeypatch, tone_hz: float, sample_rate: int | None, native: int | None = None):
     """The axes of the spectrogram of a second of a tone, and its levels [F, N]."""
     time = np.arange(2 * RATE) / RATE
     soundfile.write(folder / "tone.wav", 0.4 * np.sin(2 * np.pi * tone_hz * time), RATE)
     figures = []
     monkeypatch.setattr("common.page.listening.data_uri", lambda figure: figures.append(figure) or "data:")
-    clip = pd.Series({"path": str(folder / "tone.wav"), "start_s": 0.5, "end_s": 1.5})
+    clip = pd.Series({"path": str(folder / "tone.wav"), "start_s": 0.5, "end_s": 1.5, "sample_rate": native})
     shown = listening(clip, "a tone", {}, sample_rate)
     axes = figures[0].axes[1]
     return shown, axes, np.asarray(axes.images[0].get_array())
@@ -36,6 +36,12 @@ def test_a_tone_lies_where_the_axis_says(tmp_path: Path, monkeypatch, tone_hz, s
     assert abs(loudest - places[str(tone_hz)]) <= 1, "the tone must be at its tick"
     assert row_hz[loudest] == pytest.approx(tone_hz, rel=0.05)
     assert axes.get_ylabel() == "Hz" and axes.get_xlim() == (0, 1) and f"to {top_hz} Hz" in shown.picture.alt
+
+
+@pytest.mark.parametrize(("native", "top_hz"), [(8000, 4000), (44100, 16000)])
+def test_what_a_file_cannot_hold_is_not_drawn(tmp_path: Path, monkeypatch, native: int, top_hz: int):
+    shown, _, _ = drawn(tmp_path, monkeypatch, 500, 32000, native)
+    assert f"to {top_hz} Hz" in shown.picture.alt
 
 
 def test_what_a_network_cannot_hear_is_not_drawn(tmp_path: Path, monkeypatch):
