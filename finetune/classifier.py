@@ -16,6 +16,7 @@ from common.training.parts import check_parts
 from common.windows import pool_windows
 from finetune.encoder_source import front_end_and_encoder
 from finetune.evaluation.metrics.label_metrics import auroc
+from finetune.frame_head import FrameHead, FramesToLabels
 from finetune.head import Head
 from finetune.metadata import Metadata
 from finetune.mix.base import BatchMix
@@ -59,6 +60,7 @@ class Classifier(DescribedModule):
             end to its beginning; 0 trains all from the start.
         metadata: columns of the manifest beside the audio; none by default.
         momentum: of "sgd" and "lars", at least 0 and below 1.
+        frame_head: a head over the frames of the encoder's map, in place of a linear one on its embedding.
 
     Raises:
         UserError: no encoder is given, or the config and the encoder file disagree.
@@ -90,6 +92,7 @@ class Classifier(DescribedModule):
         unfreeze_epochs: int = 0,
         metadata: Metadata | None = None,
         momentum: float = 0.9,
+        frame_head: FrameHead | None = None,
     ) -> None:
         super().__init__()
         self.encoder_file = encoder_file
@@ -113,8 +116,7 @@ class Classifier(DescribedModule):
         self.mix = mix
         self.unfreeze_epochs = unfreeze_epochs
         self.metadata = metadata
-        features = self.encoder.num_features + (metadata.units if metadata is not None else 0)
-        self.head = Head(features, len(task.labels), head_units, dropout)
+        self.head = self._make_head(frame_head, head_units, dropout)
         self._check()
         self._unfreezing = GradualUnfreezing(self._layers(), unfreeze_epochs) if unfreeze_epochs else None
         if mode == "linear_probe":
@@ -150,7 +152,7 @@ class Classifier(DescribedModule):
 
     def classify(self, spectrogram: Tensor, metadata: Tensor | None = None) -> Tensor:
         """Map spectrograms [B, 1, F, N], and raw metadata [B, M] where they are known, to logits [B, L]."""
-        embedding = self.encoder(spectrogram)
+        embedding = self.head.embedding(self.encoder, spectrogram)
         if self.metadata is not None:
             embedding = self.metadata.fuse(embedding, metadata)
         return self.head(embedding)
@@ -241,6 +243,17 @@ class Classifier(DescribedModule):
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self._layers(), self.lr, self.weight_decay, self.layer_decay)
         return configure(self.trainer, self.optimizer_name, groups, self.warmup_epochs, self.momentum)
+
+    def _make_head(self, frames: FrameHead | None, units: tuple[int, ...], dropout: float) -> Head | FramesToLabels:
+        if frames is None:
+            features = self.encoder.num_features + (self.metadata.units if self.metadata is not None else 0)
+            return Head(features, len(self.task.labels), units, dropout)
+        if self.metadata is not None or units or dropout:
+            raise UserError(
+                "model.frame_head has layers and dropout of its own and takes no metadata: leave out model.head_units, model.dropout and "
+                "model.metadata, or it."
+            )
+        return frames.make(self.encoder.num_features, len(self.task.labels))
 
     def _layers(self) -> list[list[nn.Parameter]]:
         """Parameters in groups of like depth, from input to output."""

@@ -5,6 +5,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from common.encoders.base import Encoder
+
 
 class Head(nn.Module):
     """Embedding [B, D] to logits [B, L]: hidden layers, each linear with a ReLU, then a linear one; dropout before every linear layer.
@@ -33,6 +35,10 @@ class Head(nn.Module):
         self.hidden = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
         self.last = nn.Linear(widths[-1], num_outputs)
+
+    def embedding(self, encoder: Encoder, spectrogram: Tensor) -> Tensor:
+        """What the head takes of ``spectrogram`` [B, 1, F, N]: the encoder's embedding [B, D]."""
+        return encoder(spectrogram)
 
     def forward(self, embedding: Tensor) -> Tensor:
         return self.last(self.dropout(self.hidden(embedding)))

@@ -25,7 +25,7 @@ FOLD, PREDICTIONS, VALIDATED = "fold.json", "predictions.csv", "validation.csv"
 
 # Key of run.json that only such a run has -> what it is and what to give in its place.
 WITHOUT_NETWORKS = {
-    "classifier": "a baseline, which has no network: give a run of 'python -m finetune crossval'",
+    "classifier": "a baseline without a network: give a run of 'python -m finetune crossval', or of a baseline over frames",
     "ensemble": "an ensemble, which has no networks of its own: give one of the runs that it combines",
     "transfer": "another run judged on a second manifest, without networks of its own: give that run",
 }
@@ -102,10 +102,10 @@ class RunFolder:
         """Refuse a run whose folds have no network.
 
         Raises:
-            UserError: it is a baseline, an ensemble, or what ``finetune transfer`` wrote.
+            UserError: it is a baseline of another kind than over frames, an ensemble, or what ``finetune transfer`` wrote.
         """
         for key, what in WITHOUT_NETWORKS.items():
-            if key in self.record:
+            if key in self.record and not any(self.checkpoint(fold).is_file() for fold in self.fold_records):
                 raise UserError(f"{self.path} is {what}.")
 
     def role_columns(self) -> dict[int, str]:

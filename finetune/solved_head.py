@@ -13,6 +13,7 @@ from common.windows import pool_windows
 from finetune.baseline.classifiers import Logistic
 from finetune.baseline.model import BaselineModel
 from finetune.folds.table import TRAIN
+from finetune.head import Head
 
 
 class SolvedHead(pl.Callback):
@@ -51,9 +52,10 @@ def solve(classifier: Any, data: Any, logistic: Logistic) -> None:
     Raises:
         UserError: the head has hidden layers or takes metadata, which a logistic regression of the embeddings does not solve.
     """
-    if len(classifier.head.hidden) or classifier.metadata is not None:
+    if not isinstance(classifier.head, Head) or len(classifier.head.hidden) or classifier.metadata is not None:
         raise UserError(
-            "SolvedHead solves one linear layer on the encoder's embeddings: leave out model.head_units and model.metadata, or it."
+            "SolvedHead solves one linear layer on the encoder's embeddings: leave out model.frame_head, model.head_units and "
+            "model.metadata, or it."
         )
     rows, device = data.rows[TRAIN], classifier.device
     embeddings, training = [], classifier.training

@@ -58,6 +58,12 @@ def _replaced(value: Any, old: str, new: str) -> Any:
     return value
 
 
+def save_module(path: str | Path, module: DescribedModule) -> None:
+    """Write a module that no trainer trained, so that `open_module` opens it."""
+    with atomic_path(Path(path)) as temporary:
+        torch.save({"module": module.describe(), "state_dict": module.state_dict()}, temporary)
+
+
 M = TypeVar("M", bound=DescribedModule)
 
 

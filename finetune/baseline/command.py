@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from common.described import build
 from common.errors import UserError
 from common.manifest import data_hash
 from common.store.index import store_beside
+from common.training.checkpoint import save_module
+from common.training.run_folder import BEST
 from common.training.tracking import Tracking
 from finetune.baseline.annotated_events import read_events
 from finetune.baseline.cache import clip_features
@@ -108,7 +111,7 @@ def baseline(args: Sequence[str]) -> dict[str, Any]:
         raise UserError("A network over frames takes its clips as they are: leave --model.resampling out.")
     made_of = {name: model[name] for name in ("features", "classifier", "resampling")}
     # The file may hold what the config leaves out; until it is opened only the class is known.
-    plan = plan_run(own, config, settings.get("front_end"), None, **made_of)
+    plan = plan_run(own, config, settings.get("front_end"), settings.get("clip_s"), **made_of)
     events = None
     if network is not None and data["events"]:
         events = read_events(data["events"], network.events, plan.table)
@@ -131,12 +134,16 @@ class _Folds:
     classifier: BaselineClassifier
     store: str | Path
     events: pd.DataFrame | None
-    _computed: dict[Path | None, np.ndarray | Frames] = field(default_factory=dict, init=False)
+    _computed: dict[Path | None, tuple[Features, np.ndarray | Frames]] = field(default_factory=dict, init=False)
 
     def __call__(self, fold: int) -> None:
-        plan = self.plan
+        plan, model, folder = self.plan, self._model(), self.plan.run / f"fold-{fold}"
         role, roles = plan.folds[f"role_{fold}"], [TRAIN, VALIDATION] if plan.config["data"]["fit_validation"] else [TRAIN]
-        fit_fold(self._model(), self._features(fold), plan.table, role, role.isin(roles).to_numpy(), fold, plan.run / f"fold-{fold}")
+        features, computed = self._features(fold)
+        keep = None
+        if isinstance(model, FrameModel) and isinstance(features, FrameFeatures):
+            keep = partial(_keep, model, features, folder)
+        fit_fold(model, computed, plan.table, role, role.isin(roles).to_numpy(), fold, folder, keep)
 
     def _model(self) -> FoldModel:
         resampling, seed = self.plan.config["model"]["resampling"], self.plan.config["seed_everything"]
@@ -145,8 +152,8 @@ class _Folds:
         assert isinstance(self.classifier, SklearnClassifier), "there are two kinds"
         return BaselineModel(self.plan.task, self.classifier, build(resampling, Resampling) if resampling else None, seed)
 
-    def _features(self, fold: int) -> np.ndarray | Frames:
-        """Of every clip, [n, D] or frame by frame, as the fold's own encoder file has them where there is one."""
+    def _features(self, fold: int) -> tuple[Features, np.ndarray | Frames]:
+        """What computes them, and those of every clip, [n, D] or frame by frame; by the fold's own encoder file where there is one."""
         file = self.plan.encoder.file(fold)
         if file not in self._computed:
             description, table = self.plan.config["model"]["features"], self.plan.table
@@ -155,15 +162,19 @@ class _Folds:
             features = _built(description, self.plan.config["seed_everything"])
             if isinstance(features, FrameFeatures) and isinstance(self.classifier, FrameNetwork):
                 found = clip_features(features, self.store, table)
-                self._computed = {file: frames_of(features, found, self.store, table, self.events, self.classifier)}
+                self._computed = {file: (features, frames_of(features, found, self.store, table, self.events, self.classifier))}
             elif isinstance(features, FrameFeatures) or isinstance(self.classifier, FrameNetwork):
                 raise UserError(
                     f"The classifier {type(self.classifier).__name__} is given {type(features).__name__}: a network over frames needs "
                     "FrameFeatures (finetune.baseline.frame_features), and nothing else takes them."
                 )
             else:
-                self._computed = {file: np.stack(clip_features(features, self.store, table))}
+                self._computed = {file: (features, np.stack(clip_features(features, self.store, table)))}
         return self._computed[file]
+
+
+def _keep(model: FrameModel, features: FrameFeatures, folder: Path) -> None:
+    save_module(folder / BEST, model.classifier(features))
 
 
 def _built(description: dict[str, Any], seed: int) -> Features:

@@ -1,6 +1,7 @@
 """One fold of a baseline: fit on its training clips, predict what it holds out and what validates."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,7 +32,14 @@ class FoldModel(Protocol):
 
 
 def fit_fold(
-    model: FoldModel, features: np.ndarray | Frames, table: pd.DataFrame, role: pd.Series, learns: np.ndarray, fold: int, folder: Path
+    model: FoldModel,
+    features: np.ndarray | Frames,
+    table: pd.DataFrame,
+    role: pd.Series,
+    learns: np.ndarray,
+    fold: int,
+    folder: Path,
+    keep: Callable[[], None] | None = None,
 ) -> None:
     """Fit and predict one fold, and write what a fold of ``finetune crossval`` leaves for the report; keeps a finished one.
 
@@ -43,6 +51,7 @@ def fit_fold(
         learns: clips to fit to where they are annotated, bool [n]; if those that validate are among them there is no ``validation.csv``.
         fold: its number.
         folder: of the fold.
+        keep: writes the fitted model into the folder; None where it is not kept.
 
     Raises:
         UserError: no training clip is annotated.
@@ -65,6 +74,8 @@ def fit_fold(
     def predict(rows: np.ndarray) -> pd.DataFrame:
         return predictions_table(table[rows], fold, model.task.labels, targets[rows], model.probabilities(features[rows]))
 
+    if keep is not None:
+        keep()
     held_out, validating = (role == HELD_OUT).to_numpy(), (role == VALIDATION).to_numpy() & annotated & ~training
     write_csv(folder / PREDICTIONS, predict(held_out))
     macro = None

@@ -1,4 +1,4 @@
-"""One fold's network over frames: trained on the clips and events of training patients, it gives the probabilities of other clips."""
+"""One fold's head over frames: trained on the clips and events of training patients, it gives the probabilities of other clips."""
 
 from dataclasses import dataclass, field
 
@@ -7,108 +7,101 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
-from finetune.baseline.frame_network import FrameNetwork, FramesToLabels
+from finetune.baseline.frame_features import FrameFeatures
+from finetune.baseline.frame_network import FrameNetwork
 from finetune.baseline.frames import Frames
+from finetune.classifier import Classifier
+from finetune.frame_head import AttentiveGru, FramesToLabels
 from finetune.losses import masked_bce
 from finetune.tasks.base import Task
 
 # Of a feature that never changes.
 LEAST_DEVIATION = 1e-3
 LARGEST_NORM = 5.0
-# Batches whose clips are sorted by length among each other.
-NEIGHBOURS = 8
 
 
 @dataclass
 class FrameModel:
-    """Networks of one fold, averaged; see `FrameNetwork`.
+    """A head over frames and its training; see `FrameNetwork`.
 
     Attributes:
         task: labels, their loss and activation.
-        settings: of the networks and their training.
+        settings: of the head and its training.
         seed: of everything drawn.
         constant: as of `finetune.baseline.model.BaselineModel`: none, since a network says something of every label.
+        head: the fitted one.
     """
 
     task: Task
     settings: FrameNetwork
     seed: int = 0
     constant: list[str] = field(default_factory=list, init=False)
-    _networks: list[FramesToLabels] = field(default_factory=list, init=False)
-    _mean: np.ndarray = field(default_factory=lambda: np.zeros(0), init=False)
-    _deviation: np.ndarray = field(default_factory=lambda: np.ones(0), init=False)
+    head: FramesToLabels = field(init=False)
 
     def fit(self, features: Frames, targets: np.ndarray) -> None:
         """Train on n clips and what is known of their frames.
 
         Args:
-            features: of the clips.
+            features: of the clips; each of their windows is told what the clip is.
             targets: [n, L] of 1, 0 or NaN.
 
         Raises:
             UserError: there are events, and one of their labels is in no frame of these clips, or in all of them.
         """
-        frames, held = np.concatenate(features.features), np.concatenate(features.targets)
+        windows, held = np.concatenate(features.features), np.concatenate(features.targets)
         self._refuse_one_sided(held)
-        self._mean, self._deviation = frames.mean(axis=0), np.maximum(frames.std(axis=0), LEAST_DEVIATION)
         self.task.fit_targets(targets)
-        weights = _positive_weights(held)
+        of_windows = np.repeat(targets, [len(clip) for clip in features.features], axis=0)
+        data = tuple(torch.from_numpy(part).float() for part in (windows, held, of_windows))
         with torch.random.fork_rng(devices=[]):
-            self._networks = [self._trained(features, targets, weights, number) for number in range(self.settings.networks)]
+            self.head = self.settings.head.make(windows.shape[2], len(self.task.labels))
+            self.head.mean.copy_(data[0].mean(dim=(0, 1)))
+            self.head.deviation.copy_(data[0].std(dim=(0, 1), correction=0).clamp(min=LEAST_DEVIATION))
+            for number in range(len(self.head.networks)):
+                torch.manual_seed(1000 * self.seed + number)
+                network = AttentiveGru(windows.shape[2], len(self.task.labels), self.settings.head)
+                self._train(network, *data, _positive_weights(held))
+                self.head.networks[number] = network
+        self.head.eval()
 
     def probabilities(self, features: Frames) -> np.ndarray:
-        """Of n clips, float64 [n, L]; one clip at a time, so that none depends on the others."""
-        found = np.empty((len(features), len(self.task.labels)))
+        """Of n clips, the mean of their windows', float64 [n, L]; one clip at a time, so that none depends on the others."""
         with torch.inference_mode():
-            for row in range(len(features)):
-                frames, lengths, _ = self._batch(features, np.array([row]))
-                answers = [self.task.probabilities(network(frames, lengths)[1]).double() for network in self._networks]
-                found[row] = torch.stack(answers).mean(dim=0)[0].numpy()
-        return found
+            maps = (torch.from_numpy(clip).transpose(1, 2) for clip in features.features)
+            return torch.stack([self.task.probabilities(self.head(clip)).mean(dim=0) for clip in maps]).double().numpy()
 
-    def _trained(self, features: Frames, targets: np.ndarray, weights: Tensor, number: int) -> FramesToLabels:
-        settings, seed = self.settings, 1000 * self.seed + number
-        torch.manual_seed(seed)
-        random, clips = np.random.default_rng(seed), len(features)
-        network = settings.make_network(len(self._mean), len(self.task.labels)).train()
+    def classifier(self, features: FrameFeatures) -> Classifier:
+        """The head behind what made its frames, as one network that is exported, explained and asked like those of ``finetune fit``."""
+        made = Classifier(
+            self.task,
+            features.front_end,
+            features.frames,
+            clip_s=features.clip_s,
+            hop_s=features.hop_s,
+            mode="linear_probe",
+            frame_head=self.settings.head,
+        )
+        made.head.load_state_dict(self.head.state_dict())
+        return made.eval()
+
+    def _train(self, network: AttentiveGru, windows: Tensor, held: Tensor, targets: Tensor, weights: Tensor) -> None:
+        settings, size = self.settings, self.settings.batch_size
         optimiser = torch.optim.AdamW(network.parameters(), settings.lr, weight_decay=settings.weight_decay)
-        steps = settings.epochs * -(-clips // settings.batch_size)
+        steps = settings.epochs * -(-len(windows) // size)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, total_steps=steps)
         for _ in range(settings.epochs):
-            for rows in self._batches(features, random):
-                frames, lengths, held = self._batch(features, rows)
-                events, labels = network(frames, lengths)
-                loss = self.task.loss(labels, torch.from_numpy(targets[rows]).float())
-                loss = loss + settings.event_weight * masked_bce(events.flatten(0, 1), held.flatten(0, 1), weights)
+            for rows in torch.randperm(len(windows)).split(size):
+                events, labels = network((windows[rows] - self.head.mean) / self.head.deviation)
+                loss = self.task.loss(labels, targets[rows])
+                loss = loss + settings.event_weight * masked_bce(events.flatten(0, 1), held[rows].flatten(0, 1), weights)
                 optimiser.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
                 optimiser.step()
                 schedule.step()
-        return network.eval()
-
-    def _batches(self, features: Frames, random: np.random.Generator) -> list[np.ndarray]:
-        """All clips in random order, in batches that are alike in length as far as `NEIGHBOURS` batches allow: padding costs time."""
-        order, size = random.permutation(len(features)), self.settings.batch_size
-        lengths = np.array([len(frames) for frames in features.features])
-        span = NEIGHBOURS * size
-        parts = [order[first : first + span] for first in range(0, len(order), span)]
-        alike = np.concatenate([part[lengths[part].argsort(kind="stable")] for part in parts])
-        batches = [alike[first : first + size] for first in range(0, len(alike), size)]
-        return [batches[number] for number in random.permutation(len(batches))]
-
-    def _batch(self, features: Frames, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Standardised frames [B, N, D], how many each clip has [B], and what they hold [B, N, E], padding unknown."""
-        lengths = np.array([len(features.features[row]) for row in rows])
-        frames = np.zeros((len(rows), lengths.max(), len(self._mean)), dtype=np.float32)
-        held = np.full((len(rows), lengths.max(), len(self.settings.events)), np.nan, dtype=np.float32)
-        for place, row in enumerate(rows):
-            frames[place, : lengths[place]] = (features.features[row] - self._mean) / self._deviation
-            held[place, : lengths[place]] = features.targets[row]
-        return torch.from_numpy(frames), torch.from_numpy(lengths), torch.from_numpy(held)
 
     def _refuse_one_sided(self, held: np.ndarray) -> None:
-        for label, column in zip(self.settings.events, held.T, strict=True):
+        for label, column in zip(self.settings.events, held.reshape(-1, held.shape[-1]).T, strict=True):
             present, absent = int((column == 1).sum()), int((column == 0).sum())
             if present + absent and not (present and absent):
                 raise UserError(
@@ -119,5 +112,5 @@ class FrameModel:
 
 def _positive_weights(held: np.ndarray) -> Tensor:
     """Of each event's positive frames: the root of how many negative ones there are to each. All of it would make a few frames shout."""
-    present, absent = (held == 1).sum(axis=0), (held == 0).sum(axis=0)
+    present, absent = (held == 1).sum(axis=(0, 1)), (held == 0).sum(axis=(0, 1))
     return torch.from_numpy(np.sqrt(absent.clip(min=1) / present.clip(min=1))).float()

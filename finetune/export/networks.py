@@ -28,7 +28,7 @@ class Network(nn.Module):
         self.task = classifier.task
 
     def forward(self, windows: Tensor, metadata: Tensor | None = None) -> Tensor:
-        embedding = self.encoder(self.front_end(windows))
+        embedding = self.head.embedding(self.encoder, self.front_end(windows))
         if self.metadata is not None:
             embedding = self.metadata.fuse(embedding, metadata)
         return self.task.probabilities(self.head(embedding))

@@ -19,7 +19,7 @@ from common.manifest import Clip, to_table, write_manifest
 from finetune.__main__ import main
 from finetune.baseline.annotated_events import frame_targets
 from finetune.baseline.frame_features import FrameFeatures
-from finetune.baseline.frame_network import FrameNetwork
+from finetune.frame_head import FrameHead
 
 RATE = 4000
 # A breath in which the sound is, and one without.
@@ -60,7 +60,7 @@ def breaths(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = config["model"]["features"]["init_args"]
     settings["front_end"] = {"class_path": "common.frontends.LogMel", "init_args": {"num_mels": 32, "hop": 32}}
     # Six layers in, frames are 8 x 8 ms apart.
-    settings["layers"] = [4, 6]
+    settings |= {"layers": [4, 6], "clip_s": 2.0}
     config["model"]["classifier"]["init_args"] |= {"units": 16, "epochs": 12, "batch_size": 8, "lr": 0.02}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
@@ -127,37 +127,35 @@ def test_frames_hold_what_lies_in_them() -> None:
 def test_frames_are_the_layers_maps_and_lie_where_they_were_heard() -> None:
     torch.manual_seed(0)
     front_end, encoder = LogMel(num_mels=32, hop=32), EfficientAT(width=0.1).eval()
-    features = FrameFeatures(front_end, encoder, layers=[4, 6])
-    waveform = noise(6 * 4000)
+    features = FrameFeatures(front_end, encoder, layers=[4, 6], clip_s=3.0)
+    # Windows at 0, 1.5, 3 and 3.5 s.
+    waveform = noise(26000)
     with torch.inference_mode():
         found = features(waveform)
-        maps = encoder.layer_maps(front_end(waveform), [4, 6])
-    assert features.frame_s == pytest.approx(0.064) and found.shape == (2, maps[0].shape[3], sum(of.shape[1] * of.shape[2] for of in maps))
-    assert torch.equal(found[1, 7], torch.cat([of[1, :, :, 7].flatten() for of in maps]))
-    spans = features.spans(found.shape[1], 6.0)
-    assert spans[7] == pytest.approx([7 * 0.064, 8 * 0.064]) and spans[-1, 1] == 6 and (np.diff(spans) >= 0).all()
+        maps = encoder.layer_maps(front_end(waveform[:, 12000:24000]), [4, 6])
+    number = features.num_frames
+    assert number == maps[0].shape[3] and found.shape == (2, 4 * number, sum(of.shape[1] * of.shape[2] for of in maps))
+    assert torch.allclose(found[1, 2 * number + 7], torch.cat([of[1, :, :, 7].flatten() for of in maps]), atol=1e-5)
+    spans = features.spans(26000)
+    assert spans.shape == (4 * number, 2) and spans[2 * number + 7] == pytest.approx([3 + 7 * 0.064, 3 + 8 * 0.064])
+    assert spans[-1, 1] == 6.5 and spans[number - 1, 1] == 3.0 and (np.diff(spans) >= 0).all()
+    # What a clip of one second is filled with lies behind its end.
+    assert (np.diff(features.spans(4000))[17:] == 0).all() and features.spans(4000)[-1, 1] == 1.0
 
 
-def test_padding_and_other_clips_change_nothing() -> None:
+def test_the_head_hears_both_directions_and_averages_its_networks() -> None:
     torch.manual_seed(0)
-    network = FrameNetwork(units=8).make_network(5, 3).eval()
-    clips = [torch.randn(length, 5) for length in (4, 9, 1)]
-    padded = torch.full((3, 12, 5), 7.0)
-    for row, clip in enumerate(clips):
-        padded[row, : len(clip)] = clip
+    head = FrameHead(("wheeze",), units=8, networks=2).make(5, 3).eval()
+    feature_map = torch.randn(2, 5, 9)
+    head.mean[:], head.deviation[:] = 1.0, 2.0
     with torch.inference_mode():
-        events, labels = network(padded, torch.tensor([4, 9, 1]))
-        for row, clip in enumerate(clips):
-            alone = network(clip[None], torch.tensor([len(clip)]))
-            assert torch.allclose(alone[1][0], labels[row], atol=1e-6)
-            assert torch.allclose(alone[0][0], events[row, : len(clip)], atol=1e-6)
-        # Both directions are heard: the first frame knows the last, and the last the first.
-        changed = padded.clone()
-        changed[1, 0] += 1
-        assert (network(changed, torch.tensor([4, 9, 1]))[0][1, 8] != events[1, 8]).all()
-        changed = padded.clone()
-        changed[1, 8] += 1
-        assert (network(changed, torch.tensor([4, 9, 1]))[0][1, 0] != events[1, 0]).all()
+        frames = ((feature_map - 1) / 2).transpose(1, 2)
+        alone = [network(frames) for network in head.networks]
+        assert torch.allclose(head(feature_map), (alone[0][1] + alone[1][1]) / 2, atol=1e-6)
+        for changed, place in ((0, 8), (8, 0)):
+            other = frames.clone()
+            other[:, changed] += 1
+            assert (head.networks[0](other)[0][:, place] != alone[0][0][:, place]).all()
 
 
 def test_what_does_not_fit_is_refused_in_one_sentence(breaths: Path, tmp_path: Path, capsys: Any) -> None:
@@ -179,6 +177,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(breaths: Path, tmp_path: P
         (("--model.features.init_args.layers", "[40]"), "layers 0 to 16"),
         (("--model.features.init_args.layers", "[2, 6]"), "layers of as many frames each"),
         (("--model.features.init_args.layers", "[]"), "layers of as many frames each"),
+        (("--model.features.init_args.hop_s", "3"), "hop_s 3 s"),
         (("--model.resampling", "finetune.baseline.resampling.RandomOversampling"), "leave --model.resampling out"),
         (("--model.classifier", "finetune.baseline.classifiers.Logistic"), "the classifier is Logistic"),
         (("--model.features", "finetune.baseline.features.EncoderFeatures"), "a network over frames needs FrameFeatures"),
