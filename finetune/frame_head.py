@@ -30,8 +30,8 @@ class FrameHead(Described):
     def __init__(self, events: tuple[str, ...], units: int = 64, dropout: float = 0.3, networks: int = 1) -> None:
         if not events or units < 2 or units % 2 or not 0 <= dropout < 1 or networks < 1:
             raise ValueError(
-                f"events is {list(events)}, units {units}, dropout {dropout:g} and networks {networks}, expected one event or more, an even "
-                "number, 0 to 1, and at least 1"
+                f"events is {list(events)}, units {units}, dropout {dropout:g} and networks {networks}, expected one event or more, an "
+                "even number, 0 to 1, and at least 1"
             )
         self.events, self.units, self.dropout, self.networks = tuple(events), units, dropout, networks
 
@@ -63,7 +63,8 @@ class FramesToLabels(nn.Module):
         make = (AttentiveGru(num_features, num_labels, settings) for _ in range(settings.networks))
         self.networks = nn.ModuleList(make)
 
-    def embedding(self, encoder: Encoder, spectrogram: Tensor) -> Tensor:
+    @staticmethod
+    def embedding(encoder: Encoder, spectrogram: Tensor) -> Tensor:
         """What the head takes of ``spectrogram`` [B, 1, F, N]: the feature map [B, D, N']."""
         return encoder.feature_map(spectrogram)
 

@@ -36,7 +36,8 @@ class Head(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.last = nn.Linear(widths[-1], num_outputs)
 
-    def embedding(self, encoder: Encoder, spectrogram: Tensor) -> Tensor:
+    @staticmethod
+    def embedding(encoder: Encoder, spectrogram: Tensor) -> Tensor:
         """What the head takes of ``spectrogram`` [B, 1, F, N]: the encoder's embedding [B, D]."""
         return encoder(spectrogram)
 

@@ -52,15 +52,15 @@ class FrameModel:
         self._refuse_one_sided(held)
         self.task.fit_targets(targets)
         of_windows = np.repeat(targets, [len(clip) for clip in features.features], axis=0)
-        data = tuple(torch.from_numpy(part).float() for part in (windows, held, of_windows))
+        frames, events, labels = (torch.from_numpy(part).float() for part in (windows, held, of_windows))
         with torch.random.fork_rng(devices=[]):
             self.head = self.settings.head.make(windows.shape[2], len(self.task.labels))
-            self.head.mean.copy_(data[0].mean(dim=(0, 1)))
-            self.head.deviation.copy_(data[0].std(dim=(0, 1), correction=0).clamp(min=LEAST_DEVIATION))
+            self.head.mean.copy_(frames.mean(dim=(0, 1)))
+            self.head.deviation.copy_(frames.std(dim=(0, 1), correction=0).clamp(min=LEAST_DEVIATION))
             for number in range(len(self.head.networks)):
                 torch.manual_seed(1000 * self.seed + number)
                 network = AttentiveGru(windows.shape[2], len(self.task.labels), self.settings.head)
-                self._train(network, *data, _positive_weights(held))
+                self._train(network, frames, events, labels, _positive_weights(held))
                 self.head.networks[number] = network
         self.head.eval()
 

@@ -55,7 +55,7 @@ class ExportedMembers:
             FLAG_NAMES,
             self.metadata,
         )
-        members = [{**member.geometry, "encoder": _encoder(member), "seed": member.run.record.get("seed")} for member in self.members]
+        members = [{**member.geometry, "encoder": member.encoder, "seed": member.run.record.get("seed")} for member in self.members]
         ensemble = self.run.record["ensemble"]
         description["ensemble"] = {"rule": ensemble["rule"], "combination": ensemble["combination"], "members": members}
         return file, description
@@ -69,7 +69,7 @@ class ExportedMembers:
         of_labels = [combination["labels"][label] for label in labels]
         calibrators = self.evaluation.calibration.exported
         return ExportedEnsemble(
-            [member.model(member.traced if traced else member.networks, folds) for member in self.members],
+            [member.model(folds, traced) for member in self.members],
             on_logits=combination["on"] == "logits",
             weights=torch.tensor([of_label["weights"] for of_label in of_labels], dtype=torch.float64).T,
             offset=torch.tensor([of_label["offset"] for of_label in of_labels], dtype=torch.float64),
@@ -104,8 +104,3 @@ def _in_common(members: list[ExportedFolds]) -> Metadata | None:
 def _row(metadata: Metadata | None) -> dict[str, Any]:
     """Names of the numbers, and of the categories with their values, in the order of a raw row."""
     return {} if metadata is None else {**dict.fromkeys(metadata.numbers), **metadata.vocabularies}
-
-
-def _encoder(member: ExportedFolds) -> str:
-    """The name of a member's encoder class."""
-    return type(next(iter(member.networks.values())).encoder).__name__

@@ -24,7 +24,9 @@ class ExportedModel(nn.Module):
     """Waveforms at any rate and length to probabilities, averaged over folds, with quality flags.
 
     Args:
-        networks: one module per fold (traced, for a file), windows [W, T] at ``sample_rate`` -> probabilities [W, L]; with
+        listener: windows [W, T] at ``sample_rate`` -> what every network takes: what an encoder hears that all folds have in common,
+            computed once, or the windows themselves.
+        networks: one module per fold (traced, for a file, as ``listener`` is), what the listener answers -> probabilities [W, L]; with
             ``metadata_columns`` raw rows [W, M] are their second argument.
         labels: names of the L outputs.
         thresholds: one per label; the file carries them, it does not apply them.
@@ -47,6 +49,7 @@ class ExportedModel(nn.Module):
 
     def __init__(
         self,
+        listener: nn.Module,
         networks: list[nn.Module],
         labels: list[str],
         thresholds: list[float],
@@ -63,6 +66,7 @@ class ExportedModel(nn.Module):
         self.metadata_columns = metadata_columns or []
         self.takes_metadata = bool(metadata_columns)
         self.calibrators = nn.ModuleList(calibrators or [nn.Identity() for _ in networks])
+        self.listener = listener
         self.networks = nn.ModuleList(networks)
         self.labels = labels
         self.thresholds = thresholds
@@ -164,11 +168,12 @@ class ExportedModel(nn.Module):
     def networks_answers(self, windows: Tensor, metadata: Tensor) -> list[Tensor]:
         """Every network's probabilities of windows, K tensors [W, L]."""
         answers: list[Tensor] = []
+        heard = self.listener(windows)
         for network in self.networks:
             if self.takes_metadata:
-                answers.append(network(windows, metadata))
+                answers.append(network(heard, metadata))
             else:
-                answers.append(network(windows))
+                answers.append(network(heard))
         return answers
 
 

@@ -1,6 +1,7 @@
 """The trained folds of a run, traced once, and any choice of them assembled into one file."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,9 +15,22 @@ from finetune.evaluation.result import Evaluation
 from finetune.export.exported_model import ExportedModel
 from finetune.export.file import largest_difference, script
 from finetune.export.metadata import metadata
-from finetune.export.networks import Network, trace
+from finetune.export.networks import Listener, Network, Teller, listen_alike, trace, trace_apart
 from finetune.metadata import Metadata
 from finetune.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an `ExportedModel` is made of.
+
+    Attributes:
+        listener: of all folds.
+        networks: fold -> what it makes of that.
+    """
+
+    listener: nn.Module
+    networks: Mapping[int, nn.Module]
 
 
 class ExportedFolds:
@@ -42,12 +56,12 @@ class ExportedFolds:
             if geometry != self.geometry:
                 raise UserError(f"Folds {folds[0]} and {fold} of {run.path} differ in {self.geometry} and {geometry}: train them alike.")
         self.metadata = _in_one_vocabulary(classifiers)
-        self.networks = {fold: Network(classifier).eval() for fold, classifier in classifiers.items()}
-        self.traced = {fold: trace(classifier, self._window) for fold, classifier in classifiers.items()}
+        self.encoder = type(classifiers[folds[0]].encoder).__name__
+        self.eager_parts, self.traced_parts = self._parts(classifiers)
 
     def assemble(self, folds: list[int]) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
         """A compiled file that averages ``folds``, checked against the eager model, and its description."""
-        file = script(self.model(self.traced, folds))
+        file = script(self.model(folds, traced=True))
         example = self.metadata.example(3, torch.Generator().manual_seed(0)) if self.metadata is not None else None
         parity = largest_difference(file, self.eager(folds), example)
         thresholds = self.evaluation.thresholds.as_json()
@@ -63,17 +77,29 @@ class ExportedFolds:
 
     def eager(self, folds: list[int]) -> ExportedModel:
         """The model of ``folds`` as it is before anything is traced or compiled."""
-        return self.model(self.networks, folds)
+        return self.model(folds, traced=False)
+
+    def _parts(self, classifiers: Mapping[int, Classifier]) -> tuple["Parts", "Parts"]:
+        """Of the eager model and of the traced one; what all folds have in common is there once."""
+        if not listen_alike(list(classifiers.values())):
+            networks: dict[int, nn.Module] = {fold: Network(classifier).eval() for fold, classifier in classifiers.items()}
+            traced: dict[int, nn.Module] = {fold: trace(classifier, self._window) for fold, classifier in classifiers.items()}
+            return Parts(nn.Identity(), networks), Parts(nn.Identity(), traced)
+        listener = Listener(next(iter(classifiers.values()))).eval()
+        tellers: dict[int, nn.Module] = {fold: Teller(classifier).eval() for fold, classifier in classifiers.items()}
+        return Parts(listener, tellers), Parts(*trace_apart(classifiers, self._window))
 
     @property
     def _window(self) -> int:
         return round(self.geometry["clip_s"] * self.geometry["sample_rate"])
 
-    def model(self, networks: Mapping[int, nn.Module], folds: list[int]) -> ExportedModel:
-        """The wrapper round ``folds`` of ``networks``, which are traced (for a file) or eager (to check it)."""
+    def model(self, folds: list[int], traced: bool) -> ExportedModel:
+        """The wrapper round the networks of ``folds``, which are traced (for a file) or eager (to check it)."""
+        parts = self.traced_parts if traced else self.eager_parts
         geometry, calibrators = self.geometry, self.evaluation.calibration.exported
         return ExportedModel(
-            [networks[fold] for fold in folds],
+            parts.listener,
+            [parts.networks[fold] for fold in folds],
             labels=list(self.run.task.labels),
             thresholds=list(self.evaluation.thresholds.values),
             sample_rate=geometry["sample_rate"],

@@ -1,8 +1,9 @@
-"""The part of an exported file that is traced: one fold's front end, encoder and head, with its parity checked."""
+"""The parts of an exported file that are traced: front end, encoder and head of the folds, with their parity checked."""
 
 import copy
 import io
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,25 +14,59 @@ from finetune.classifier import Classifier
 MAX_DIFFERENCE = 1e-5
 
 
-class Network(nn.Module):
-    """Windows [W, T] at the model's rate, and raw metadata [W, M] for a model that takes them, to probabilities [W, L].
+class Listener(nn.Module):
+    """Windows [W, T] at the model's rate to what the head takes: front end and encoder of a classifier.
 
-    The parts without their LightningModule, which cannot be traced outside a trainer.
+    Like `Teller`, a part without its LightningModule, which cannot be traced outside a trainer.
     """
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.front_end = classifier.front_end
         self.encoder = classifier.encoder
+        self.embedding = type(classifier.head).embedding
+
+    def forward(self, windows: Tensor) -> Tensor:
+        return self.embedding(self.encoder, self.front_end(windows))
+
+
+class Teller(nn.Module):
+    """What a `Listener` answers, and raw metadata [W, M] for a model that takes them, to probabilities [W, L]."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
         self.metadata = classifier.metadata
         self.head = classifier.head
         self.task = classifier.task
 
-    def forward(self, windows: Tensor, metadata: Tensor | None = None) -> Tensor:
-        embedding = self.head.embedding(self.encoder, self.front_end(windows))
+    def forward(self, embedding: Tensor, metadata: Tensor | None = None) -> Tensor:
         if self.metadata is not None:
             embedding = self.metadata.fuse(embedding, metadata)
         return self.task.probabilities(self.head(embedding))
+
+
+class Network(nn.Module):
+    """Windows [W, T] at the model's rate, and raw metadata [W, M] for a model that takes them, to probabilities [W, L]."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.listener, self.teller = Listener(classifier), Teller(classifier)
+
+    def forward(self, windows: Tensor, metadata: Tensor | None = None) -> Tensor:
+        return self.teller(self.listener(windows), metadata)
+
+
+def listen_alike(classifiers: Sequence[Classifier]) -> bool:
+    """Whether all have the same front end and encoder to the last bit, as folds have whose encoder was not trained."""
+    first, *others = (Listener(classifier) for classifier in classifiers)
+    state = first.state_dict()
+    return bool(others) and all(
+        other.encoder.describe() == first.encoder.describe()
+        and other.front_end.describe() == first.front_end.describe()
+        and other.embedding is first.embedding
+        and all(torch.equal(value, state[name]) for name, value in other.state_dict().items())
+        for other in others
+    )
 
 
 def trace(classifier: Classifier, window: int) -> torch.jit.ScriptModule:
@@ -47,24 +82,42 @@ def trace(classifier: Classifier, window: int) -> torch.jit.ScriptModule:
     Raises:
         UserError: the difference is beyond 1e-5, so that the file would not answer as the model does.
     """
-    network = Network(classifier).eval()
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
-    generator = torch.Generator().manual_seed(0)
+    traced = _traced(Network(classifier), _example(classifier, 3, window, torch.Generator().manual_seed(0)))
+    _check(traced, classifier, window)
+    return traced
+
+
+def trace_apart(classifiers: Mapping[int, Classifier], window: int) -> tuple[torch.jit.ScriptModule, dict[int, torch.jit.ScriptModule]]:
+    """As `trace`, of classifiers that `listen_alike`: the one `Listener` of all, and each one's `Teller`."""
+    first = next(iter(classifiers.values()))
+    windows, *known = _example(first, 3, window, torch.Generator().manual_seed(0))
+    listener = _traced(Listener(first), (windows,))
+    with torch.no_grad():
+        embedding = Listener(first).eval()(windows)
+    tellers = {fold: _traced(Teller(classifier), (embedding, *known)) for fold, classifier in classifiers.items()}
+    for fold, classifier in classifiers.items():
+        _check(lambda some, *more, teller=tellers[fold]: teller(listener(some), *more), classifier, window)
+    return listener, tellers
+
+
+def _traced(module: nn.Module, example: tuple[Tensor, ...]) -> torch.jit.ScriptModule:
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         # torch 2.11 says that TorchScript is deprecated; it is what a service with torch alone can load.
         warnings.simplefilter("ignore")
         # Of a copy: the classifier is what the file is checked against.
-        arranged = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        traced = _constant(torch.jit.trace(arranged, _example(classifier, 3, window, generator), check_trace=False))
-        difference = 0.0
+        arranged = copy.deepcopy(module).eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return _constant(torch.jit.trace(arranged, example, check_trace=False))
+
+
+def _check(traced: Callable[..., Tensor], classifier: Classifier, window: int) -> None:
+    generator, difference = torch.Generator().manual_seed(1), 0.0
+    with torch.no_grad():
         for batch in (1, 2, 5):
             windows, *known = _example(classifier, batch, window, generator)
             windows[-1, window // 2 :] = 0.0
             expected = classifier.task.probabilities(classifier(windows, *known))
             difference = max(difference, float((traced(windows, *known) - expected).abs().max()))
     check_parity(difference, "The traced network")
-    return traced
 
 
 def _constant(traced: torch.jit.ScriptModule) -> torch.jit.ScriptModule:

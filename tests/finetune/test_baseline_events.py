@@ -59,8 +59,8 @@ def breaths(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config: dict[str, Any] = yaml.safe_load((Path(__file__).resolve().parents[2] / "configs" / "baseline_events.yaml").read_text())
     settings = config["model"]["features"]["init_args"]
     settings["front_end"] = {"class_path": "common.frontends.LogMel", "init_args": {"num_mels": 32, "hop": 32}}
-    # Six layers in, frames are 8 x 8 ms apart.
-    settings |= {"layers": [4, 6], "clip_s": 2.0}
+    # Six layers in, frames are 8 x 8 ms apart; two windows of a record.
+    settings |= {"layers": [4, 6], "clip_s": 1.5}
     config["model"]["classifier"]["init_args"] |= {"units": 16, "epochs": 12, "batch_size": 8, "lr": 0.02}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
@@ -88,6 +88,26 @@ def test_the_run_is_one_that_report_and_ensemble_take(breaths: Path, finished: t
     assert joined["macro_auroc"] > 0.9
     reported = main(["report", "--run", str(run), "--resamples", "20", "--examples", "0"])
     assert "FrameNetwork(" in Path(reported["report"]).read_text()
+
+
+def test_a_fold_file_answers_what_the_fold_predicted_and_all_share_one_encoder(
+    breaths: Path, finished: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    exported = main(["export", "--run", str(finished[0]), "--out", str(tmp_path / "model.pt")])
+    manifest = pd.read_csv(breaths / "manifest.csv", index_col="clip_id")
+    predictions = pd.read_csv(finished[0] / "oof.csv").set_index("clip_id")
+    for fold, path in enumerate(exported["fold_models"]):
+        model = torch.jit.load(path)
+        for clip_id, row in predictions[predictions["fold"] == fold].head(4).iterrows():
+            waveform, rate = soundfile.read(manifest.loc[clip_id, "path"], dtype="float32")
+            answered = model(torch.from_numpy(waveform)[None], rate)[0][0].detach()
+            np.testing.assert_allclose(answered, row[["prob_normal", "prob_wheeze", "prob_crackle"]].astype(float), atol=1e-5)
+    of_all = torch.jit.load(tmp_path / "model.pt")
+    assert of_all.listener.inlined_graph.findAllNodes("aten::_convolution") and len(list(of_all.networks.children())) == 3
+    for network in of_all.networks.children():
+        assert not network.inlined_graph.findAllNodes("aten::_convolution")
+    main(["explain", "--run", str(finished[0]), "--out", str(tmp_path / "explained.html"), "--clip", '["r01"]'])
+    assert "occlusion" in (tmp_path / "explained.html").read_text().lower()
 
 
 def test_events_of_held_out_patients_teach_nothing(breaths: Path, finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -173,7 +193,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(breaths: Path, tmp_path: P
         (("--data.events", str(tmp_path / "bare.csv")), "no label column 'crackle'"),
         (("--data.events", str(tmp_path / "silent.csv")), "'wheeze' in a fold, 0 hold an event"),
         (("--model.classifier.init_args.touched", "0.7"), "touched 0.7"),
-        (("--model.classifier.init_args.units", "3"), "units is 3"),
+        (("--model.classifier.init_args.units", "3"), "units 3"),
         (("--model.features.init_args.layers", "[40]"), "layers 0 to 16"),
         (("--model.features.init_args.layers", "[2, 6]"), "layers of as many frames each"),
         (("--model.features.init_args.layers", "[]"), "layers of as many frames each"),
