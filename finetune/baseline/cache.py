@@ -18,7 +18,7 @@ from common.store.waveforms import ClipIndex, WaveformStore
 from finetune.baseline.features import Features
 
 # Raise it when features change with unchanged settings, so that none computed earlier is taken for new.
-SETTINGS = "features 1"
+SETTINGS = "features 2"
 SAVE_EVERY_S = 60.0
 
 

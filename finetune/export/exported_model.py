@@ -24,10 +24,8 @@ class ExportedModel(nn.Module):
     """Waveforms at any rate and length to probabilities, averaged over folds, with quality flags.
 
     Args:
-        listener: windows [W, T] at ``sample_rate`` -> what every network takes: what an encoder hears that all folds have in common,
-            computed once, or the windows themselves.
-        networks: one module per fold (traced, for a file, as ``listener`` is), what the listener answers -> probabilities [W, L]; with
-            ``metadata_columns`` raw rows [W, M] are their second argument.
+        networks: one module per fold (traced, for a file), windows [W, T] at ``sample_rate``, or what ``listener`` makes of them ->
+            probabilities [W, L]; with ``metadata_columns`` raw rows [W, M] are their second argument.
         labels: names of the L outputs.
         thresholds: one per label; the file carries them, it does not apply them.
         sample_rate: Hz, that the networks take.
@@ -38,6 +36,7 @@ class ExportedModel(nn.Module):
         windows_at_once: windows in memory at a time, so that an hour of audio needs no more than a minute.
         calibrators: one module per fold, its network's probabilities of whole clips [B, L] -> calibrated ones; none leaves them.
         metadata_columns: names of the M metadata that the networks take beside the audio.
+        listener: computed once for all networks: the encoder that they have in common (traced, for a file). None gives them the windows.
     """
 
     labels: list[str]
@@ -49,7 +48,6 @@ class ExportedModel(nn.Module):
 
     def __init__(
         self,
-        listener: nn.Module,
         networks: list[nn.Module],
         labels: list[str],
         thresholds: list[float],
@@ -61,12 +59,13 @@ class ExportedModel(nn.Module):
         windows_at_once: int = 16,
         calibrators: list[nn.Module] | None = None,
         metadata_columns: list[str] | None = None,
+        listener: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.metadata_columns = metadata_columns or []
         self.takes_metadata = bool(metadata_columns)
         self.calibrators = nn.ModuleList(calibrators or [nn.Identity() for _ in networks])
-        self.listener = listener
+        self.listener = listener or nn.Identity()
         self.networks = nn.ModuleList(networks)
         self.labels = labels
         self.thresholds = thresholds

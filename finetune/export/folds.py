@@ -25,11 +25,11 @@ class Parts:
     """What an `ExportedModel` is made of.
 
     Attributes:
-        listener: of all folds.
+        listener: of all folds; None where each has an encoder of its own.
         networks: fold -> what it makes of that.
     """
 
-    listener: nn.Module
+    listener: nn.Module | None
     networks: Mapping[int, nn.Module]
 
 
@@ -84,7 +84,7 @@ class ExportedFolds:
         if not listen_alike(list(classifiers.values())):
             networks: dict[int, nn.Module] = {fold: Network(classifier).eval() for fold, classifier in classifiers.items()}
             traced: dict[int, nn.Module] = {fold: trace(classifier, self._window) for fold, classifier in classifiers.items()}
-            return Parts(nn.Identity(), networks), Parts(nn.Identity(), traced)
+            return Parts(None, networks), Parts(None, traced)
         listener = Listener(next(iter(classifiers.values()))).eval()
         tellers: dict[int, nn.Module] = {fold: Teller(classifier).eval() for fold, classifier in classifiers.items()}
         return Parts(listener, tellers), Parts(*trace_apart(classifiers, self._window))
@@ -98,7 +98,6 @@ class ExportedFolds:
         parts = self.traced_parts if traced else self.eager_parts
         geometry, calibrators = self.geometry, self.evaluation.calibration.exported
         return ExportedModel(
-            parts.listener,
             [parts.networks[fold] for fold in folds],
             labels=list(self.run.task.labels),
             thresholds=list(self.evaluation.thresholds.values),
@@ -109,6 +108,7 @@ class ExportedFolds:
             aggregate=geometry["aggregate"],
             calibrators=[calibrators[fold] for fold in folds] if calibrators else None,
             metadata_columns=list(self.metadata.columns) if self.metadata is not None else None,
+            listener=parts.listener,
         ).eval()
 
 

@@ -1,5 +1,6 @@
 """EfficientAT and PANNs: the published networks, by the authors' own weights, parameter counts, key names and a plain restatement."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -46,6 +47,22 @@ def test_the_authors_weights_hear_what_they_should(mn04: str) -> None:
     assert noise.topk(2).indices.tolist() == [STATIC, WHITE_NOISE]
     found = [float(silence[SILENCE]), float(sine[SINE_WAVE]), float(noise[STATIC]), float(noise[WHITE_NOISE])]
     assert found == pytest.approx([0.54, 0.72, 0.29, 0.23], abs=0.01)
+
+
+@torch.no_grad()
+def test_norms_that_take_off_much_cost_no_precision() -> None:
+    """In evaluation mode features are those of double precision to some last bits; with convolution and norm apart they are not."""
+    torch.manual_seed(0)
+    encoder, given = EfficientAT(0.1, batch_norm_momentum=1.0), torch.randn(4, 1, 32, 48) + 3
+    encoder.train()(given)
+    layer = encoder.eval().features[0]
+    layer[1].running_mean += 1000 * layer[1].running_var.sqrt()
+    layer[1].bias += 1000 * layer[1].weight
+    wide = copy.deepcopy(layer).double()
+    expected = torch.nn.Sequential.forward(wide, given.double())
+    torch.testing.assert_close(wide(given.double()), expected)
+    folded, apart = layer(given), torch.nn.Sequential.forward(layer, given)
+    assert (folded - expected).abs().max() < 1e-5 < (apart - expected).abs().max()
 
 
 # In the table of the authors' README, millions with the classifier; 0.4 as counted in the file.

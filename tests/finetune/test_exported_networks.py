@@ -7,12 +7,13 @@ import pytest
 import torch
 from made_noise import noise
 
-from common.encoders import Ast, Cnn1d, Cnn2d, Crnn, EfficientAT, Encoder, Panns, Pooled
+from common.encoders import Ast, Cnn1d, Cnn2d, Crnn, EfficientAT, Encoder, LayerFrames, Panns, Pooled
 from common.frontends import BandPass, FrontEnd, KaldiLogMel, LogMel, Mfcc, PannsLogMel, Stacked
 from finetune.classifier import Classifier
 from finetune.export.exported_model import ExportedModel
 from finetune.export.file import largest_difference, script
 from finetune.export.networks import Network, trace
+from finetune.frame_head import FrameHead
 from finetune.tasks.multilabel import MultiLabel
 
 RATE = 4000
@@ -55,6 +56,7 @@ def test_a_long_clip_is_covered_by_windows_that_end_with_it() -> None:
     [
         (KaldiLogMel(), lambda: EfficientAT(0.1, None, 1.0)),
         (KaldiLogMel(), lambda: Pooled(EfficientAT(0.1, None, 1.0), 128)),
+        (KaldiLogMel(), lambda: LayerFrames(EfficientAT(0.1, None, 1.0), 128)),
         (PannsLogMel(), lambda: Panns("cnn6")),
         (Mfcc(num_coefficients=13), lambda: Cnn1d(num_bins=13, channels=(4, 8))),
         (Stacked([LogMel(), Mfcc(num_coefficients=13)]), lambda: Cnn2d((4, 8))),
@@ -62,14 +64,15 @@ def test_a_long_clip_is_covered_by_windows_that_end_with_it() -> None:
         (BandPass(Stacked([LogMel(num_mels=32), Mfcc(num_mels=32)]), None, 900.0), lambda: Ast(stride=16, num_bins=64, num_frames=128)),
         (LogMel(sample_rate=48000, n_fft=2048, hop=768), lambda: Cnn2d((4, 8))),
     ],
-    ids=["efficientat", "pooled", "panns", "mfcc", "stacked", "band_pass_crnn", "ast", "48_khz"],
+    ids=["efficientat", "pooled", "frames", "panns", "mfcc", "stacked", "band_pass_crnn", "ast", "48_khz"],
 )
 def test_networks_of_each_kind_leave_as_they_answer(front_end: FrontEnd, make: Callable[[], Encoder], tmp_path: Path) -> None:
     task = MultiLabel()
     # Before the network is made, so that its weights do not depend on what other tests drew.
     torch.manual_seed(0)
     encoder = make()
-    classifier = Classifier(task, front_end, encoder, clip_s=0.5).eval()
+    frame_head = FrameHead(("wheeze",), units=8, networks=2) if isinstance(encoder, LayerFrames) else None
+    classifier = Classifier(task, front_end, encoder, clip_s=0.5, frame_head=frame_head).eval()
     window = round(0.5 * front_end.sample_rate)
     # Statistics of batch norm as after training: with those of a new network next to nothing reaches the output.
     encoder.train()(front_end(noise(8, window)))
