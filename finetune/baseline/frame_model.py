@@ -91,14 +91,22 @@ class FrameModel:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, total_steps=steps)
         for _ in range(settings.epochs):
             for rows in torch.randperm(len(windows)).split(size):
-                events, labels = network((windows[rows] - self.head.mean) / self.head.deviation)
-                loss = self.task.loss(labels, targets[rows])
-                loss = loss + settings.event_weight * masked_bce(events.flatten(0, 1), held[rows].flatten(0, 1), weights)
+                frames, holds, labels = self._mixed((windows[rows] - self.head.mean) / self.head.deviation, held[rows], targets[rows])
+                of_frames, of_clips = network(frames)
+                loss = self.task.loss(of_clips, labels)
+                loss = loss + settings.event_weight * masked_bce(of_frames.flatten(0, 1), holds.flatten(0, 1), weights)
                 optimiser.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
                 optimiser.step()
                 schedule.step()
+
+    def _mixed(self, frames: Tensor, held: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mix = self.settings.mix
+        if mix is None:
+            return frames, held, targets
+        draw = mix.draw(frames)
+        return mix.mix_inputs(frames, draw), mix.mix_targets(held.flatten(1), draw).view_as(held), mix.mix_targets(targets, draw)
 
     def _refuse_one_sided(self, held: np.ndarray) -> None:
         for label, column in zip(self.settings.events, held.reshape(-1, held.shape[-1]).T, strict=True):

@@ -2,6 +2,7 @@
 
 from finetune.baseline.classifiers import BaselineClassifier
 from finetune.frame_head import FrameHead
+from finetune.mix.mixup import SpectrogramMixup
 
 
 class FrameNetwork(BaselineClassifier):
@@ -16,6 +17,8 @@ class FrameNetwork(BaselineClassifier):
         units: of the GRU, both directions together, even.
         dropout: share of the map's features that is dropped for a whole clip, and of the units.
         networks: that are trained from seeds of their own; their logits are averaged.
+        mixup: each window's frames are mixed with another's, and what both hold with it, by a share from Beta(mixup, mixup), see
+            `finetune.mix.mixup.SpectrogramMixup`; 0 mixes none.
         epochs: over the training clips.
         batch_size: windows per step.
         lr: highest learning rate of one cycle of AdamW (Smith and Topin 2018).
@@ -23,6 +26,7 @@ class FrameNetwork(BaselineClassifier):
 
     Attributes:
         head: the settings of the head.
+        mix: of windows; None where none are mixed.
 
     Raises:
         ValueError: a setting out of range.
@@ -37,6 +41,7 @@ class FrameNetwork(BaselineClassifier):
         units: int = 64,
         dropout: float = 0.3,
         networks: int = 1,
+        mixup: float = 0.0,
         epochs: int = 15,
         batch_size: int = 64,
         lr: float = 3e-3,
@@ -46,11 +51,12 @@ class FrameNetwork(BaselineClassifier):
             raise ValueError(
                 f"event_weight is {event_weight:g}, held {held:g} and touched {touched:g}, expected at least 0 and 0 < touched <= held <= 1"
             )
-        if min(epochs, batch_size) < 1 or not lr > 0 or weight_decay < 0:
+        if min(epochs, batch_size) < 1 or not lr > 0 or weight_decay < 0 or mixup < 0:
             raise ValueError(
-                f"epochs is {epochs}, batch_size {batch_size}, lr {lr:g} and weight_decay {weight_decay:g}, expected at least 1 each, "
-                "above 0 and at least 0"
+                f"epochs is {epochs}, batch_size {batch_size}, lr {lr:g}, weight_decay {weight_decay:g} and mixup {mixup:g}, expected at "
+                "least 1 each, above 0, and at least 0 each"
             )
         self.head = FrameHead(tuple(events), units, dropout, networks)
         self.events, self.event_weight, self.held, self.touched = self.head.events, event_weight, held, touched
+        self.mix = SpectrogramMixup(mixup) if mixup else None
         self.epochs, self.batch_size, self.lr, self.weight_decay = epochs, batch_size, lr, weight_decay

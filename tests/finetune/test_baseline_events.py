@@ -198,6 +198,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(breaths: Path, tmp_path: P
         (("--model.features.init_args.layers", "[2, 6]"), "layers of as many frames each"),
         (("--model.features.init_args.layers", "[]"), "layers of as many frames each"),
         (("--model.features.init_args.hop_s", "3"), "hop_s 3 s"),
+        (("--model.classifier.init_args.mixup", "-1"), "mixup -1"),
         (("--model.resampling", "finetune.baseline.resampling.RandomOversampling"), "leave --model.resampling out"),
         (("--model.classifier", "finetune.baseline.classifiers.Logistic"), "the classifier is Logistic"),
         (("--model.features", "finetune.baseline.features.EncoderFeatures"), "a network over frames needs FrameFeatures"),
