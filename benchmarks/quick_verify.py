@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.run import MEMBERS, PACKAGE
 from common import cli
 from common.errors import UserError
 from common.progress import say
@@ -29,14 +30,13 @@ def quick_verify(results: Path, out: Path, resamples: int = 1000) -> dict[str, A
     """Judge the packaged predictions of SPRSound, and write where they fail.
 
     Args:
-        results: folder with sprsound/predictions.csv and sprsound/members.csv.
-        out: folder for the files of `benchmarks.lungs.failures.write_failures` and the ablation, in sprsound/.
+        results: folder with predictions.csv and members.csv of the records in sprsound/, of the events in sprsound/events/.
+        out: folder for the ablations and, of the records, the files of `benchmarks.lungs.failures.write_failures`, in the same folders.
         resamples: bootstrap draws over patients.
 
     Returns:
-        The figures, see `benchmarks.lungs.figures.as_json`; ``markdown`` (the table), ``ablation`` (that of the recipe's parts),
-        ``clips``, ``patients``, ``seeds``, ``files``
-        (that were written) and ``seconds``.
+        The figures, see `benchmarks.lungs.figures.as_json`; ``markdown`` (the table), ``ablations`` (those of the recipe's parts),
+        ``clips``, ``patients``, ``events_clips``, ``events_patients``, ``seeds``, ``files`` (that were written) and ``seconds``.
 
     Raises:
         UserError: there are no packaged predictions.
@@ -44,31 +44,35 @@ def quick_verify(results: Path, out: Path, resamples: int = 1000) -> dict[str, A
     # Late: torch and scikit-learn take seconds to import, which --help should not.
     from benchmarks.lungs.ablation import ablation, ablation_table
     from benchmarks.lungs.datasets import DATASETS
-    from benchmarks.lungs.failures import write_failures
+    from benchmarks.lungs.failures import TASK, write_failures
     from benchmarks.lungs.figures import as_json, markdown, rows_of
-    from benchmarks.lungs.packaged import patients_in, read, seeds_of
+    from benchmarks.lungs.packaged import counts, read, seeds_of
     from common.files import read_csv, write_text
 
     started = time.monotonic()
-    path, of_members, dataset = results / "sprsound" / "predictions.csv", results / "sprsound" / "members.csv", DATASETS["sprsound"]
-    for packaged in (path, of_members):
-        if not packaged.is_file():
-            raise UserError(f"No packaged predictions at {packaged}: 'python -m benchmarks.run sprsound' writes them.")
-    package = read(path)
-    rows = rows_of(package, dataset, resamples)
-    table = markdown(rows, dataset)
-    say(table)
-    parts = ablation_table(ablation(package, read_csv(of_members, text=("clip_id",)), dataset, min(resamples, PART_RESAMPLES)), dataset)
-    say(parts)
-    write_text(out / "sprsound" / "ablation.md", parts)
-    files = [str(file) for file in (*write_failures(package, out / "sprsound", resamples), out / "sprsound" / "ablation.md")]
-    counts = {"clips": len(package), "patients": patients_in(package), "seeds": seeds_of(package)}
+    rows: list[dict[str, Any]] = []
+    ablations: list[str] = []
+    files: list[Path] = []
+    found: dict[str, Any] = {}
+    for unit in DATASETS["sprsound"]:
+        place, into = results / "sprsound" / unit.folder, out / "sprsound" / unit.folder
+        for name in (PACKAGE, MEMBERS):
+            if not (place / name).is_file():
+                raise UserError(f"No packaged predictions at {place / name}: 'python -m benchmarks.run sprsound' writes them.")
+        package, members = read(place / PACKAGE), read_csv(place / MEMBERS, text=("clip_id",))
+        rows += rows_of(package, unit, resamples)
+        ablations.append(ablation_table(ablation(package, members, unit, min(resamples, PART_RESAMPLES))))
+        write_text(into / "ablation.md", ablations[-1])
+        files += [*(write_failures(package, into, resamples) if TASK in unit.tasks else ()), into / "ablation.md"]
+        found |= {**counts(package, unit), "seeds": seeds_of(package)}
+    table = markdown(rows)
+    say("\n".join([table, *ablations]))
     return {
         **as_json(rows),
-        **counts,
+        **found,
         "markdown": table,
-        "ablation": parts,
-        "files": files,
+        "ablations": ablations,
+        "files": [str(file) for file in files],
         "seconds": round(time.monotonic() - started, 1),
     }
 
