@@ -30,12 +30,13 @@ def quick_verify(results: Path, out: Path, resamples: int = 1000) -> dict[str, A
     """Judge the packaged predictions of SPRSound, and write where they fail.
 
     Args:
-        results: folder with predictions.csv and members.csv of the records in sprsound/, of the events in sprsound/events/.
-        out: folder for the ablations and, of the records, the files of `benchmarks.lungs.failures.write_failures`, in the same folders.
+        results: folder with predictions.csv and members.csv of the records in sprsound/, and predictions.csv of the events in
+            sprsound/events/, whose members would be as large again.
+        out: folder for the files of `benchmarks.lungs.failures.write_failures` and the ablation, both of the records, in sprsound/.
         resamples: bootstrap draws over patients.
 
     Returns:
-        The figures, see `benchmarks.lungs.figures.as_json`; ``markdown`` (the table), ``ablations`` (those of the recipe's parts),
+        The figures, see `benchmarks.lungs.figures.as_json`; ``markdown`` (the table), ``ablation`` (that of the recipe's parts),
         ``clips``, ``patients``, ``events_clips``, ``events_patients``, ``seeds``, ``files`` (that were written) and ``seconds``.
 
     Raises:
@@ -43,36 +44,33 @@ def quick_verify(results: Path, out: Path, resamples: int = 1000) -> dict[str, A
     """
     # Late: torch and scikit-learn take seconds to import, which --help should not.
     from benchmarks.lungs.ablation import ablation, ablation_table
-    from benchmarks.lungs.datasets import DATASETS
-    from benchmarks.lungs.failures import TASK, write_failures
+    from benchmarks.lungs.datasets import EVENTS, RECORDS
+    from benchmarks.lungs.failures import write_failures
     from benchmarks.lungs.figures import as_json, markdown, rows_of
     from benchmarks.lungs.packaged import counts, read, seeds_of
     from common.files import read_csv, write_text
 
     started = time.monotonic()
-    rows: list[dict[str, Any]] = []
-    ablations: list[str] = []
-    files: list[Path] = []
-    found: dict[str, Any] = {}
-    for unit in DATASETS["sprsound"]:
-        place, into = results / "sprsound" / unit.folder, out / "sprsound" / unit.folder
-        for name in (PACKAGE, MEMBERS):
-            if not (place / name).is_file():
-                raise UserError(f"No packaged predictions at {place / name}: 'python -m benchmarks.run sprsound' writes them.")
-        package, members = read(place / PACKAGE), read_csv(place / MEMBERS, text=("clip_id",))
-        rows += rows_of(package, unit, resamples)
-        ablations.append(ablation_table(ablation(package, members, unit, min(resamples, PART_RESAMPLES))))
-        write_text(into / "ablation.md", ablations[-1])
-        files += [*(write_failures(package, into, resamples) if TASK in unit.tasks else ()), into / "ablation.md"]
-        found |= {**counts(package, unit), "seeds": seeds_of(package)}
+    kept, out = results / "sprsound", out / "sprsound"
+    for packaged in (kept / PACKAGE, kept / MEMBERS, kept / EVENTS.folder / PACKAGE):
+        if not packaged.is_file():
+            raise UserError(f"No packaged predictions at {packaged}: 'python -m benchmarks.run sprsound' writes them.")
+    records, events = read(kept / PACKAGE), read(kept / EVENTS.folder / PACKAGE)
+    rows = [*rows_of(records, RECORDS, resamples), *rows_of(events, EVENTS, resamples)]
     table = markdown(rows)
-    say("\n".join([table, *ablations]))
+    say(table)
+    members = read_csv(kept / MEMBERS, text=("clip_id",))
+    parts = ablation_table(ablation(records, members, RECORDS, min(resamples, PART_RESAMPLES)))
+    say(parts)
+    write_text(out / "ablation.md", parts)
     return {
         **as_json(rows),
-        **found,
+        **counts(records, RECORDS),
+        **counts(events, EVENTS),
+        "seeds": seeds_of(records),
         "markdown": table,
-        "ablations": ablations,
-        "files": [str(file) for file in files],
+        "ablation": parts,
+        "files": [str(file) for file in (*write_failures(records, out, resamples), out / "ablation.md")],
         "seconds": round(time.monotonic() - started, 1),
     }
 
