@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.run import MEMBERS, PACKAGE
 from common import cli
 from common.errors import UserError
 from common.progress import say
@@ -29,46 +30,47 @@ def quick_verify(results: Path, out: Path, resamples: int = 1000) -> dict[str, A
     """Judge the packaged predictions of SPRSound, and write where they fail.
 
     Args:
-        results: folder with sprsound/predictions.csv and sprsound/members.csv.
-        out: folder for the files of `benchmarks.lungs.failures.write_failures` and the ablation, in sprsound/.
+        results: folder with predictions.csv and members.csv of the records in sprsound/, and predictions.csv of the events in
+            sprsound/events/, whose members would be as large again.
+        out: folder for the files of `benchmarks.lungs.failures.write_failures` and the ablation, both of the records, in sprsound/.
         resamples: bootstrap draws over patients.
 
     Returns:
         The figures, see `benchmarks.lungs.figures.as_json`; ``markdown`` (the table), ``ablation`` (that of the recipe's parts),
-        ``clips``, ``patients``, ``seeds``, ``files``
-        (that were written) and ``seconds``.
+        ``clips``, ``patients``, ``events_clips``, ``events_patients``, ``seeds``, ``files`` (that were written) and ``seconds``.
 
     Raises:
         UserError: there are no packaged predictions.
     """
     # Late: torch and scikit-learn take seconds to import, which --help should not.
     from benchmarks.lungs.ablation import ablation, ablation_table
-    from benchmarks.lungs.datasets import DATASETS
+    from benchmarks.lungs.datasets import EVENTS, RECORDS
     from benchmarks.lungs.failures import write_failures
     from benchmarks.lungs.figures import as_json, markdown, rows_of
-    from benchmarks.lungs.packaged import patients_in, read, seeds_of
+    from benchmarks.lungs.packaged import counts, read, seeds_of
     from common.files import read_csv, write_text
 
     started = time.monotonic()
-    path, of_members, dataset = results / "sprsound" / "predictions.csv", results / "sprsound" / "members.csv", DATASETS["sprsound"]
-    for packaged in (path, of_members):
+    kept, out = results / "sprsound", out / "sprsound"
+    for packaged in (kept / PACKAGE, kept / MEMBERS, kept / EVENTS.folder / PACKAGE):
         if not packaged.is_file():
             raise UserError(f"No packaged predictions at {packaged}: 'python -m benchmarks.run sprsound' writes them.")
-    package = read(path)
-    rows = rows_of(package, dataset, resamples)
-    table = markdown(rows, dataset)
+    records, events = read(kept / PACKAGE), read(kept / EVENTS.folder / PACKAGE)
+    rows = [*rows_of(records, RECORDS, resamples), *rows_of(events, EVENTS, resamples)]
+    table = markdown(rows)
     say(table)
-    parts = ablation_table(ablation(package, read_csv(of_members, text=("clip_id",)), dataset, min(resamples, PART_RESAMPLES)), dataset)
+    members = read_csv(kept / MEMBERS, text=("clip_id",))
+    parts = ablation_table(ablation(records, members, RECORDS, min(resamples, PART_RESAMPLES)))
     say(parts)
-    write_text(out / "sprsound" / "ablation.md", parts)
-    files = [str(file) for file in (*write_failures(package, out / "sprsound", resamples), out / "sprsound" / "ablation.md")]
-    counts = {"clips": len(package), "patients": patients_in(package), "seeds": seeds_of(package)}
+    write_text(out / "ablation.md", parts)
     return {
         **as_json(rows),
-        **counts,
+        **counts(records, RECORDS),
+        **counts(events, EVENTS),
+        "seeds": seeds_of(records),
         "markdown": table,
         "ablation": parts,
-        "files": files,
+        "files": [str(file) for file in (*write_failures(records, out, resamples), out / "ablation.md")],
         "seconds": round(time.monotonic() - started, 1),
     }
 

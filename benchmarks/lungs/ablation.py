@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.lungs.datasets import Dataset
+from benchmarks.lungs.datasets import Unit
 from benchmarks.lungs.figures import cell
 from benchmarks.lungs.packaged import seeds_of, unpacked
 from benchmarks.lungs.recipes import MEMBERS, RECIPES
@@ -26,13 +26,13 @@ OTHER_RULES: dict[Rule, str] = {"equal": "the most probable class", "score": "a 
 TITLES = {"floor": "last layer", "layers": "earlier layers", "events": "network over frames"}
 
 
-def ablation(package: pd.DataFrame, members: pd.DataFrame, dataset: Dataset, resamples: int) -> list[dict[str, Any]]:
+def ablation(package: pd.DataFrame, members: pd.DataFrame, unit: Unit, resamples: int) -> list[dict[str, Any]]:
     """One row per task and variant: ``value`` (mean over the seeds) with its ``interval``, and ``difference`` to all members together.
 
     Args:
         package: of the recipes, see `benchmarks.lungs.packaged`.
         members: of the members that are no recipe by themselves.
-        dataset: whose tasks are judged.
+        unit: whose tasks are judged.
         resamples: bootstrap draws over patients.
     """
     joined = package.merge(members, on="clip_id", validate="one_to_one")
@@ -40,33 +40,31 @@ def ablation(package: pd.DataFrame, members: pd.DataFrame, dataset: Dataset, res
     # All together come first: the others are compared with them.
     parts = [members for size in (len(MEMBERS), 1, 2) for members in combinations(MEMBERS, size)]
     rows = []
-    for name, judged in dataset.tasks.items():
+    for name, judged in unit.tasks.items():
         task, whole = judged.task(), None
         variants = [(" + ".join(TITLES[member] for member in part), part, strongest.thresholds) for part in parts]
         if task.one_of:
             variants += [(title, tuple(MEMBERS), rule) for rule, title in OTHER_RULES.items()]
         for title, part, rule in variants:
             tables = [_stacked(joined, part, name, seed, task) for seed in seeds_of(package)]
-            evaluations = [evaluate(table, task, rule if task.one_of else None, resamples) for table in tables]
+            evaluations = [evaluate(table, task, rule if task.one_of else None, resamples, by_fold=False) for table in tables]
             setting = Setting(title, [], seeds_of(package), evaluations)
             whole = whole or setting
             against = next(row for row in differences(whole, setting) if row["figure"] == judged.figure)
             interval = percentile_interval(setting.draws(judged.figure), setting.evaluations[0].intervals.groups)
             value = setting.figures()[judged.figure]
             compared = {"difference": against["difference"], "difference_interval": against["interval"]} if setting is not whole else {}
-            rows.append({"task": name, "variant": title, "value": value, "interval": interval, **compared})
+            rows.append({"task": name, "title": judged.title, "variant": title, "value": value, "interval": interval, **compared})
     return rows
 
 
-def ablation_table(rows: list[dict[str, Any]], dataset: Dataset) -> str:
+def ablation_table(rows: list[dict[str, Any]]) -> str:
     """Markdown: a line per variant, a column per task; behind a figure the difference to all members together."""
-    lines = [
-        "| " + " | ".join(["what", *(judged.title for judged in dataset.tasks.values())]) + " |",
-        "|---" * (1 + len(dataset.tasks)) + "|",
-    ]
+    titles = {row["task"]: row["title"] for row in rows}
+    lines = ["| " + " | ".join(["what", *titles.values()]) + " |", "|---" * (1 + len(titles)) + "|"]
     for variant in dict.fromkeys(row["variant"] for row in rows):
         of_task = {row["task"]: row for row in rows if row["variant"] == variant}
-        lines.append("| " + " | ".join([variant, *(_cell(of_task.get(name)) for name in dataset.tasks)]) + " |")
+        lines.append("| " + " | ".join([variant, *(_cell(of_task.get(name)) for name in titles)]) + " |")
     return "\n".join(lines) + "\n"
 
 

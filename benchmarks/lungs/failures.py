@@ -37,7 +37,7 @@ def write_failures(package: pd.DataFrame, folder: Path, resamples: int) -> list[
 def evaluations_of(package: pd.DataFrame) -> list[Evaluation]:
     """Of the strongest recipe on wheeze and crackle, one per seed; their own intervals are not used."""
     task = WHEEZE_CRACKLE.task()
-    return [evaluate(unpacked(package, RECIPE, TASK, seed, task), task, resamples=1) for seed in seeds_of(package)]
+    return [evaluate(unpacked(package, RECIPE, TASK, seed, task), task, resamples=1, by_fold=False) for seed in seeds_of(package)]
 
 
 def page(package: pd.DataFrame, evaluations: Sequence[Evaluation], groups: Sequence[dict[str, Any]], doubted: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.lungs.datasets import Dataset
+from benchmarks.lungs.datasets import Unit
 from benchmarks.lungs.packaged import seeds_of, unpacked
 from benchmarks.lungs.recipes import RECIPES
 from finetune.compare.paired import differences
@@ -13,16 +13,17 @@ from finetune.evaluation.intervals.bootstrap import percentile_interval
 from finetune.evaluation.summary import evaluate
 
 
-def rows_of(package: pd.DataFrame, dataset: Dataset, resamples: int) -> list[dict[str, Any]]:
+def rows_of(package: pd.DataFrame, unit: Unit, resamples: int) -> list[dict[str, Any]]:
     """One row per task and recipe: ``value`` (mean over the seeds), its interval, ``sd_over_seeds``, and the gain over the floor."""
     rows = []
-    for name, judged in dataset.tasks.items():
+    for name, judged in unit.tasks.items():
         task = judged.task()
         settings = {}
         for recipe, of in RECIPES.items():
             rule = of.thresholds if task.one_of else None
             oof = {seed: unpacked(package, recipe, name, seed, task) for seed in seeds_of(package)}
-            settings[recipe] = Setting(recipe, [], list(oof), [evaluate(table, task, rule, resamples) for table in oof.values()])
+            evaluations = [evaluate(table, task, rule, resamples, by_fold=False) for table in oof.values()]
+            settings[recipe] = Setting(recipe, [], list(oof), evaluations)
         floor = settings["floor"]
         for recipe, setting in settings.items():
             figure = judged.figure
@@ -31,6 +32,7 @@ def rows_of(package: pd.DataFrame, dataset: Dataset, resamples: int) -> list[dic
             rows.append(
                 {
                     "task": name,
+                    "title": judged.title,
                     "recipe": recipe,
                     "value": setting.figures()[figure],
                     "interval": percentile_interval(setting.draws(figure), groups),
@@ -45,8 +47,8 @@ def rows_of(package: pd.DataFrame, dataset: Dataset, resamples: int) -> list[dic
 
 
 def as_json(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Flat: ``macro_auroc``, ``task_2_1``, ``task_2_2`` of the strongest recipe with ``_ci``, ``_sd`` (over seeds), ``_gain``, ``_gain_ci``
-    and ``_p`` (of the gain), and ``floor_`` before those of the floor."""
+    """Flat: ``macro_auroc``, ``task_2_1``, ``task_1_1`` and so on of the strongest recipe with ``_ci``, ``_sd`` (over seeds), ``_gain``,
+    ``_gain_ci`` and ``_p`` (of the gain), and ``floor_`` before those of the floor."""
     figures: dict[str, Any] = {}
     for row in rows:
         key = "macro_auroc" if row["task"] == "wheeze_crackle" else row["task"]
@@ -58,12 +60,12 @@ def as_json(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return figures
 
 
-def markdown(rows: list[dict[str, Any]], dataset: Dataset) -> str:
-    """The README's table."""
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The README's table, of the `rows_of` all units."""
     lines = ["| task | floor | strongest recipe | gain |", "|---|---|---|---|"]
-    for name, judged in dataset.tasks.items():
+    for name in dict.fromkeys(row["task"] for row in rows):
         floor, best = ({row["recipe"]: row for row in rows if row["task"] == name}[recipe] for recipe in ("floor", "strongest"))
-        cells = [judged.title, cell(floor["value"], floor["interval"]), cell(best["value"], best["interval"])]
+        cells = [floor["title"], cell(floor["value"], floor["interval"]), cell(best["value"], best["interval"])]
         lines.append("| " + " | ".join([*cells, cell(best["gain"], best["gain_interval"], sign="+")]) + " |")
     return "\n".join(lines) + "\n"
 

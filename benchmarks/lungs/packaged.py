@@ -1,8 +1,8 @@
 """Out-of-fold predictions of all recipes, tasks and seeds as one small table, from which every figure can be made again.
 
-A row is a clip: clip_id, recording, patient, quality, what the tasks read of it, what the analysis of errors reads (site, age, sex, types
-of its sounds), ``fold/SEED`` for each seed of the folds, and ``RECIPE/TASK/SEED/LABEL`` with the probability in ten-thousandths. Of classes
-that exclude each other the last one is what remains.
+A row is a clip: clip_id, recording, patient, quality, what the tasks read of it, what the analysis of errors reads (of records: site, age,
+sex, types of their sounds), ``fold/SEED`` for each seed of the folds, and ``RECIPE/TASK/SEED/LABEL`` with the probability in
+ten-thousandths. Of classes that exclude each other the last one is what remains.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.lungs.datasets import Unit
 from common.files import read_csv
 from finetune.tasks.base import Task
 
@@ -44,11 +45,13 @@ def seeds_of(package: pd.DataFrame) -> list[int]:
     return [int(name.removeprefix("fold/")) for name in package.columns if name.startswith("fold/")]
 
 
-def patients_in(package: pd.DataFrame) -> int:
-    """How many patients are named."""
-    return int(package.loc[package["patient"].fillna("") != "", "patient"].nunique())
+def counts(package: pd.DataFrame, unit: Unit) -> dict[str, int]:
+    """``clips`` and ``patients`` that are named, after the name of the unit's folder where it has one: ``events_clips``."""
+    before = f"{unit.folder}_" if unit.folder else ""
+    named = package.loc[package["patient"].fillna("") != "", "patient"]
+    return {f"{before}clips": len(package), f"{before}patients": int(named.nunique())}
 
 
 def read(path: Path) -> pd.DataFrame:
     """The package at ``path``."""
-    return read_csv(path, text=(*CLIP, "record_class", "site", "sex"))
+    return read_csv(path, text=(*CLIP, "record_class", "event_type", "site", "sex"))

@@ -12,7 +12,7 @@ MEMBERS = {
     "layers": CONFIGS / "baseline_lungs.yaml",
     "events": CONFIGS / "baseline_events.yaml",
 }
-# The one that learns from annotated events too, where a dataset has any.
+# The one that learns from annotated events too, where there are any within the clips.
 TAUGHT = "events"
 
 

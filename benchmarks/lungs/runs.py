@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.commands import call
-from benchmarks.lungs.datasets import LABELS, SOUNDS, Dataset, Judged
+from benchmarks.lungs.datasets import SOUNDS, Judged, Unit
 from benchmarks.lungs.packaged import CLIP, packed
 from benchmarks.lungs.recipes import MEMBERS, RECIPES, TAUGHT
 from common.files import read_csv
@@ -26,7 +26,7 @@ class Inputs:
         weights: of the encoder.
         manifest: audited.
         folds: seed -> its folds.csv.
-        events: manifest of annotated events; None where the dataset has none.
+        events: audited manifest of annotated events within the clips; None where there are none.
     """
 
     weights: Path
@@ -35,11 +35,11 @@ class Inputs:
     events: Path | None = None
 
 
-def run_all(dataset: Dataset, inputs: Inputs, out: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
+def run_all(unit: Unit, inputs: Inputs, out: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
     """Run every recipe on every task and seed, as far as it is not done.
 
     Args:
-        dataset: what is judged.
+        unit: what is judged.
         inputs: what is read.
         out: folder of the benchmark.
 
@@ -51,7 +51,7 @@ def run_all(dataset: Dataset, inputs: Inputs, out: Path) -> tuple[pd.DataFrame, 
     minutes: dict[str, float] = {}
     clips: pd.Series | None = None
     for seed in inputs.folds:
-        for name, judged in dataset.tasks.items():
+        for name, judged in unit.tasks.items():
             runs: dict[str, Path] = {}
             for member in MEMBERS:
                 runs[member] = out / "runs" / f"{member}-{name}-{seed}"
@@ -66,9 +66,9 @@ def run_all(dataset: Dataset, inputs: Inputs, out: Path) -> tuple[pd.DataFrame, 
                 columns[f"fold/{seed}"] = oof["fold"].to_numpy()
                 (columns if run in RECIPES else of_members).update(packed(run, name, seed, judged.task(), oof))
     assert clips is not None, "there is a seed, a task and a recipe"
-    table = read_manifest(inputs.manifest, LABELS, classes=dataset.classes).set_index("clip_id", drop=False)
-    described = table.loc[clips, [*CLIP, *LABELS, *dataset.classes, *dataset.about]].reset_index(drop=True)
-    present = [name for name in (*LABELS, *SOUNDS) if name in described]
+    table = read_manifest(inputs.manifest, unit.labels, classes=unit.classes).set_index("clip_id", drop=False)
+    described = table.loc[clips, [*CLIP, *unit.labels, *unit.classes, *unit.about]].reset_index(drop=True)
+    present = [name for name in (*unit.labels, *SOUNDS) if name in described]
     package = pd.concat([described.astype(dict.fromkeys(present, "Int8")), pd.DataFrame(columns)], axis=1)
     return package, pd.DataFrame({"clip_id": package["clip_id"], **of_members}), minutes
 

@@ -25,6 +25,7 @@ def evaluate(
     seed: int = 0,
     sensitivity: float | None = None,
     calibration: Choice = "none",
+    by_fold: bool = True,
 ) -> Evaluation:
     """Evaluate out-of-fold predictions.
 
@@ -36,12 +37,13 @@ def evaluate(
         seed: of the bootstrap.
         sensitivity: that thresholds keep, in place of the rule.
         calibration: of the probabilities, before thresholds are chosen and anything is judged.
+        by_fold: whether each fold is judged by itself too, which takes as long again.
 
     Raises:
         UserError: ``oof`` has a column missing, a value out of range or no annotated clip.
     """
     predictions = check_out_of_fold(oof, task.labels, poor_quality_counts=task.poor_quality_counts)
-    return evaluate_predictions(predictions, task, rule, resamples, seed, sensitivity, calibration)
+    return evaluate_predictions(predictions, task, rule, resamples, seed, sensitivity, calibration, by_fold=by_fold)
 
 
 def evaluate_predictions(
@@ -54,6 +56,7 @@ def evaluate_predictions(
     calibration: Choice = "none",
     validation: dict[int, OutOfFold] | None = None,
     development: OutOfFold | None = None,
+    by_fold: bool = True,
 ) -> Evaluation:
     """As `evaluate`, for a table that is already checked; ``validation`` is what "fold_platt" is fitted on, see `calibrate`.
 
@@ -78,7 +81,7 @@ def evaluate_predictions(
     for fold, of_fold in fold_thresholds.items():
         held_out = predictions.fold == fold
         decisions[held_out] = task.decode(probabilities[held_out], of_fold.values)
-    rows_of = {fold: predictions.fold == fold for fold in predictions.folds}
+    rows_of = {fold: predictions.fold == fold for fold in predictions.folds if by_fold}
     everything = np.full(len(targets), True)
 
     def score_of(rows: np.ndarray) -> Scores:
@@ -111,7 +114,7 @@ def evaluate_predictions(
 def _mean_intervals(of_folds: list[Draws], group: np.ndarray) -> dict[str, Interval]:
     """Of the mean over the folds, of those that have the figure in most resamples, as `Evaluation.spread` leaves out those that lack it."""
     means = {}
-    for name in of_folds[0]:
+    for name in of_folds[0] if of_folds else ():
         defined = [draws[name] for draws in of_folds if 2 * np.isnan(draws[name]).sum() < len(draws[name])]
         means[name] = np.mean(defined, axis=0) if defined else np.full(len(of_folds[0][name]), np.nan)
     return percentile_intervals(means, count_groups(group))

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import quick_verify, run
 from benchmarks.lungs.ablation import ablation, ablation_table
-from benchmarks.lungs.datasets import DATASETS
+from benchmarks.lungs.datasets import EVENTS, RECORDS, Unit
 from benchmarks.lungs.failing_records import worst_records
 from benchmarks.lungs.failures import evaluations_of
 from benchmarks.lungs.figures import rows_of
@@ -25,7 +25,7 @@ from finetune.tasks.multilabel import MultiLabel
 
 RATE = 8000
 CLASSES = ["Normal", "CAS", "DAS", "CAS & DAS", "Poor Quality"]
-EVENTS = ["Normal", "Wheeze", "Fine Crackle", "Wheeze+Crackle"]
+BREATHS = ["Normal", "Wheeze", "Fine Crackle", "Wheeze+Crackle"]
 
 
 def write_sprsound(root: Path, patients: int = 12, records: int = 5) -> None:
@@ -42,7 +42,7 @@ def write_sprsound(root: Path, patients: int = 12, records: int = 5) -> None:
         waveform[random.integers(0, len(time), 15)] += 0.7 * ("DAS" in kind)
         waveform = np.sign(waveform) * 0.9 if kind == "Poor Quality" else waveform
         soundfile.write(root / "train_wav" / f"{name}.wav", waveform.clip(-1, 1), RATE, subtype="PCM_16")
-        breath = [{"start": "0", "end": "500", "type": EVENTS[number % 5]}] if kind != "Poor Quality" else []
+        breath = [{"start": "0", "end": "500", "type": BREATHS[number % 5]}] if kind != "Poor Quality" else []
         (root / "train_json" / f"{name}.json").write_text(json.dumps({"record_annotation": kind, "event_annotation": breath}))
 
 
@@ -61,37 +61,54 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str],
 def test_both_recipes_are_judged_on_every_task(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
     out, _, figures = finished
     assert figures["clips"] == 60 and figures["patients"] == 12 and figures["seeds"] == [0, 1] and figures["smoke"]
-    for name in ("macro_auroc", "task_2_1", "task_2_2"):
+    assert figures["events_clips"] == 48 and figures["events_patients"] == 12
+    for name in ("macro_auroc", "task_2_1", "task_2_2", "task_1_1", "task_1_2"):
         assert 0 <= figures[f"floor_{name}"] <= 1 and figures[f"{name}_ci"][0] <= figures[name] <= figures[f"{name}_ci"][1]
         assert figures[f"{name}_gain"] == pytest.approx(figures[name] - figures[f"floor_{name}"], abs=2e-4)
     written = json.loads((out / "figures.json").read_text())
-    assert len(written["rows"]) == 6 and len(written["minutes_of_runs"]) == 18
-    assert (out / "runs" / "strongest-task_2_2-1" / "oof.csv").is_file()
-    assert figures["macro_auroc"] > 0.8, "a tone and clicks are easily told from noise, whatever the network"
+    assert len(written["rows"]) == 10 and len(written["minutes_of_runs"]) == 2 * 3 * (3 + 2)
+    assert (out / "runs" / "strongest-task_2_2-1" / "oof.csv").is_file() and (out / "runs" / "strongest-task_1_2-1" / "oof.csv").is_file()
+    assert min(figures["macro_auroc"], figures["task_1_1"]) > 0.8, "a tone and clicks are easily told from noise, whatever the network"
 
 
 def test_it_goes_on_where_it_stopped(finished: tuple[Path, list[str], dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
     out, words, figures = finished
-    package = (out / "predictions.csv").read_bytes()
+    packages = [out / folder / name for folder in ("", "events") for name in ("predictions.csv", "members.csv")]
+    written = [path.read_bytes() for path in packages]
     again = run.main(words)
-    assert capsys.readouterr().err.count("nothing to do") == 18
-    assert {**again, "minutes": 0} == {**figures, "minutes": 0} and (out / "predictions.csv").read_bytes() == package
+    assert capsys.readouterr().err.count("nothing to do") == 30
+    assert {**again, "minutes": 0} == {**figures, "minutes": 0} and [path.read_bytes() for path in packages] == written
+
+
+def test_some_tasks_alone_have_the_same_figures(finished: tuple[Path, list[str], dict[str, Any]], tmp_path: Path) -> None:
+    out, words, figures = finished
+    words = [str(tmp_path) if word == str(out) else word for word in words]
+    some = run.main([*words, "--tasks", "task_1_2"])
+    assert {name: some[name] for name in some if "task" in name} == {name: figures[name] for name in figures if "task_1_2" in name}
+    assert "clips" not in some and some["events_clips"] == 48 and not (tmp_path / "manifest.csv").exists()
+
+
+def test_events_of_a_patient_are_held_out_together(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
+    package = read(finished[0] / "events" / "predictions.csv")
+    assert set(package["event_type"]) == set(BREATHS) and list(package["clip_id"].str.rpartition("-")[0]) == list(package["recording"])
+    for seed in (0, 1):
+        assert (package.groupby("patient")[f"fold/{seed}"].nunique() == 1).all() and package[f"fold/{seed}"].nunique() == 3
 
 
 def test_the_package_gives_the_figures_again(finished: tuple[Path, list[str], dict[str, Any]], tmp_path: Path) -> None:
     out, _, figures = finished
-    (tmp_path / "sprsound").mkdir()
-    for name in ("predictions.csv", "members.csv"):
+    (tmp_path / "sprsound" / "events").mkdir(parents=True)
+    for name in ("predictions.csv", "members.csv", "events/predictions.csv"):
         (tmp_path / "sprsound" / name).write_bytes((out / name).read_bytes())
     verified = quick_verify.main(["--results", str(tmp_path), "--out", str(tmp_path / "again"), "--resamples", "40"])
     assert {name: verified[name] for name in figures if name in verified} == {name: figures[name] for name in figures if name in verified}
-    assert {"macro_auroc", "task_2_1", "task_2_2", "floor_macro_auroc", "floor_task_2_1", "floor_task_2_2"} <= set(verified)
+    tasks = ("macro_auroc", "task_2_1", "task_2_2", "task_1_1", "task_1_2")
+    assert {"events_clips", *tasks, *(f"floor_{name}" for name in tasks)} <= set(verified)
 
 
 def test_the_ablation_stacks_the_members_again(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
     out, _, figures = finished
-    dataset, package = DATASETS["sprsound"], read(out / "predictions.csv")
-    rows = ablation(package, read_csv(out / "members.csv", text=("clip_id",)), dataset, 10)
+    rows = ablation(read(out / "predictions.csv"), read_csv(out / "members.csv", text=("clip_id",)), RECORDS, 10)
     values = {(row["task"], row["variant"]): row["value"] for row in rows}
     assert len(rows) == len(values) == 7 + 2 * (7 + 2)
     for task, key in (("wheeze_crackle", "macro_auroc"), ("task_2_1", "task_2_1"), ("task_2_2", "task_2_2")):
@@ -99,17 +116,27 @@ def test_the_ablation_stacks_the_members_again(finished: tuple[Path, list[str], 
         assert values[task, "last layer + earlier layers + network over frames"] == pytest.approx(figures[key], abs=0.02)
     assert values["wheeze_crackle", "last layer"] == pytest.approx(figures["floor_macro_auroc"], abs=1e-3)
     of_run = [pd.read_csv(out / "runs" / f"events-wheeze_crackle-{seed}" / "oof.csv", dtype={"patient": str}) for seed in (0, 1)]
-    alone = [evaluate(table, DATASETS["sprsound"].tasks["wheeze_crackle"].task(), resamples=2).figures()["macro_auroc"] for table in of_run]
+    alone = [evaluate(table, RECORDS.tasks["wheeze_crackle"].task(), resamples=2).figures()["macro_auroc"] for table in of_run]
     assert values["wheeze_crackle", "network over frames"] == pytest.approx(np.mean(np.array(alone, float)), abs=2e-3)
-    table = ablation_table(rows, dataset).splitlines()
+    table = ablation_table(rows).splitlines()
     assert len(table) == 2 + 9 and table[-1].startswith("| a threshold per class | - |")
     assert table[2].startswith("| last layer + earlier layers + network over frames | ")
 
 
-def test_a_packaged_run_is_the_run(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
+def test_the_ablation_of_events_stacks_their_members_again(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
+    out, _, figures = finished
+    folder = out / "events"
+    rows = ablation(read(folder / "predictions.csv"), read_csv(folder / "members.csv", text=("clip_id",)), EVENTS, 10)
+    values = {(row["task"], row["variant"]): row["value"] for row in rows}
+    assert len(rows) == len(values) == 2 * (7 + 2)
+    assert values["task_1_1", "last layer + earlier layers + network over frames"] == pytest.approx(figures["task_1_1"], abs=0.02)
+
+
+@pytest.mark.parametrize("unit", [RECORDS, EVENTS])
+def test_a_packaged_run_is_the_run(unit: Unit, finished: tuple[Path, list[str], dict[str, Any]]) -> None:
     out, _, _ = finished
-    package = read(out / "predictions.csv")
-    for name, judged in DATASETS["sprsound"].tasks.items():
+    package = read(out / unit.folder / "predictions.csv")
+    for name, judged in unit.tasks.items():
         task = judged.task()
         of_run = pd.read_csv(out / "runs" / f"strongest-{name}-1" / "oof.csv")
         found = unpacked(package, "strongest", name, 1, task)
@@ -142,19 +169,23 @@ def test_the_worst_errors_are_those_of_the_report_of_the_first_seed(finished: tu
 
 def test_other_predictions_give_other_figures(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
     out, _, _ = finished
-    package, dataset = read(out / "predictions.csv"), DATASETS["sprsound"]
-    before = rows_of(package, dataset, 5)
+    package = read(out / "predictions.csv")
+    before = rows_of(package, RECORDS, 5)
     columns = [name for name in package.columns if name.startswith("strongest/task_2_1/")]
     package[columns] = package[columns].to_numpy()[::-1]
-    after = rows_of(package, dataset, 5)
+    after = rows_of(package, RECORDS, 5)
     changed = {(one["task"], one["recipe"]) for one, other in zip(before, after, strict=True) if one["value"] != other["value"]}
     assert changed == {("task_2_1", "strongest")}
 
 
-def test_without_weights_or_predictions_it_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_weights_tasks_or_predictions_it_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run.main(["takehome", "--root", str(tmp_path), "--weights", str(tmp_path / "none.pt")])
     assert "No weights at" in capsys.readouterr().err
+    (tmp_path / "weights.pt").touch()
+    with pytest.raises(SystemExit):
+        run.main(["takehome", "--root", str(tmp_path), "--weights", str(tmp_path / "weights.pt"), "--tasks", "task_1_1"])
+    assert "--tasks names 'task_1_1', which takehome has not: expected some of wheeze_crackle" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         quick_verify.main(["--results", str(tmp_path)])
     assert "No packaged predictions at" in capsys.readouterr().err

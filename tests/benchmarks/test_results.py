@@ -12,8 +12,9 @@ def test_the_readme_quotes_what_the_packaged_predictions_give(tmp_path: Path) ->
     verified = quick_verify.main(["--out", str(tmp_path)])
     assert verified["markdown"] in (ROOT / "README.md").read_text(encoding="utf-8")
     assert verified["clips"] == 1949 and verified["patients"] == 251
-    packages = list((ROOT / "benchmarks" / "results").glob("*/predictions.csv"))
-    assert sum(path.stat().st_size for path in packages) < 1_000_000
+    assert verified["events_clips"] == 6656 and verified["events_patients"] == 243
+    packages = list((ROOT / "benchmarks" / "results").glob("**/predictions.csv"))
+    assert len(packages) == 2 and sum(path.stat().st_size for path in packages) < 2_200_000
     assert len(verified["files"]) == 4
     assert verified["ablation"] in (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     for path in map(Path, verified["files"]):

@@ -52,6 +52,14 @@ def test_intervals_of_means_and_folds_hold_their_values():
     assert np.diff(wide) > np.diff(found.mean_intervals["macro_auroc"])
 
 
+def test_pooled_figures_are_the_same_without_those_of_folds():
+    oof = make_oof(patients=12)
+    found, pooled = (evaluate(oof, MultiLabel(), resamples=6, by_fold=by_fold) for by_fold in (True, False))
+    assert len(found.folds) == 4 and not pooled.folds and not pooled.fold_intervals and not pooled.mean_intervals
+    assert pooled.pooled.flat() == found.pooled.flat() and pooled.fold_thresholds == found.fold_thresholds
+    np.testing.assert_equal(pooled.draws, found.draws)
+
+
 def test_draws_repeat_with_their_seed():
     oof = make_oof(patients=10)
     targets, scores = (oof[[f"{kind}_{label}" for label in LABELS]].to_numpy() for kind in ("target", "prob"))

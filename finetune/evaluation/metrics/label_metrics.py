@@ -84,8 +84,8 @@ def auroc(truth: np.ndarray, scores: np.ndarray) -> float | None:
 def weighted_auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """AUROC under many weightings of the same clips, for the bootstrap: one sort serves all of them.
 
-    With the clips in ascending groups of equal score, AUROC = sum over groups of W+ (W- below + W- here / 2), divided by the
-    total weights of both classes: the Mann-Whitney statistic with ties at one half.
+    The Mann-Whitney statistic with ties at one half: the sum over positives of their weight times (W- below + W- up to here) / 2, where
+    W- are the weights of negatives in ascending order added up, divided by the total weights of both classes.
 
     Args:
         truth: bool [n].
@@ -98,34 +98,33 @@ def weighted_auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     Reference:
         Hanley & McNeil, "The meaning and use of the area under a ROC curve", 1982.
     """
-    if len(truth) == 0:
-        return np.full(len(weights), np.nan)
-    order = np.argsort(scores, kind="stable")
-    first_of_group = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
-    weights = weights[:, order]
-    positive = np.add.reduceat(weights * truth[order], first_of_group, axis=1)
-    negative = np.add.reduceat(weights * ~truth[order], first_of_group, axis=1)
-    below = np.cumsum(negative, axis=1) - negative
-    total = positive.sum(axis=1) * negative.sum(axis=1)
-    ranked = (positive * (below + negative / 2)).sum(axis=1)
+    negatives, up_to = _added_up(scores[~truth], weights[:, ~truth])
+    positive = weights[:, truth]
+    below, here = (up_to[:, np.searchsorted(negatives, scores[truth], side)] for side in ("left", "right"))
+    total = positive.sum(axis=1) * up_to[:, -1]
+    ranked = (positive * (below + here)).sum(axis=1) / 2
     return np.divide(ranked, total, out=np.full(len(weights), np.nan), where=total > 0)
 
 
 def weighted_average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """As `average_precision` under many weightings of the same clips, for the bootstrap; arguments and returns as `weighted_auroc`.
 
-    With the clips in descending groups of equal score: the sum over groups of the step in recall times the precision so far.
+    The sum over positives of their weight times the precision among the clips that score as high or higher.
     """
-    if len(truth) == 0:
-        return np.full(len(weights), np.nan)
-    order = np.argsort(-scores, kind="stable")
-    first_of_group = np.flatnonzero(np.diff(-scores[order], prepend=-np.inf))
-    weights = weights[:, order]
-    found = np.add.reduceat(weights * truth[order], first_of_group, axis=1)
-    called = np.cumsum(np.add.reduceat(weights, first_of_group, axis=1), axis=1)
-    precision = np.divide(np.cumsum(found, axis=1), called, out=np.zeros(found.shape), where=called > 0)
-    positives = found.sum(axis=1)
-    return np.divide((found * precision).sum(axis=1), positives, out=np.full(len(weights), np.nan), where=positives > 0)
+    of_class = [_added_up(-scores[rows], weights[:, rows]) for rows in (truth, ~truth)]
+    found, false = (up_to[:, np.searchsorted(ordered, -scores[truth], "right")] for ordered, up_to in of_class)
+    precision = np.divide(found, found + false, out=np.zeros(found.shape), where=found > 0)
+    positive = weights[:, truth]
+    positives = positive.sum(axis=1)
+    return np.divide((positive * precision).sum(axis=1), positives, out=np.full(len(weights), np.nan), where=positives > 0)
+
+
+def _added_up(scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scores in ascending order [m], and the weights of the first 0 to m of them added up [R, m + 1]."""
+    order = np.argsort(scores, kind="stable")
+    up_to = np.zeros((len(weights), len(scores) + 1))
+    np.cumsum(weights[:, order], axis=1, out=up_to[:, 1:])
+    return scores[order], up_to
 
 
 def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
