@@ -16,6 +16,7 @@ from common.files import read_csv
 from common.manifest import read_manifest
 
 WEIGHTS = "--model.features.init_args.encoder.init_args.weights"
+WINDOW = "--model.features.init_args.clip_s"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def run_all(unit: Unit, inputs: Inputs, out: Path) -> tuple[pd.DataFrame, pd.Dat
             runs: dict[str, Path] = {}
             for member in MEMBERS:
                 runs[member] = out / "runs" / f"{member}-{name}-{seed}"
-                minutes[runs[member].name] = _baseline(member, judged, inputs, seed, out, runs[member])["minutes"]
+                minutes[runs[member].name] = _baseline(member, unit, judged, inputs, seed, out, runs[member])["minutes"]
             for recipe, of in RECIPES.items():
                 runs[recipe] = _joined([runs[member] for member in of.members], out / "runs" / f"{recipe}-{name}-{seed}")
             for run, path in runs.items():
@@ -73,11 +74,12 @@ def run_all(unit: Unit, inputs: Inputs, out: Path) -> tuple[pd.DataFrame, pd.Dat
     return package, pd.DataFrame({"clip_id": package["clip_id"], **of_members}), minutes
 
 
-def _baseline(member: str, judged: Judged, inputs: Inputs, seed: int, out: Path, run: Path) -> dict[str, float]:
+def _baseline(member: str, unit: Unit, judged: Judged, inputs: Inputs, seed: int, out: Path, run: Path) -> dict[str, float]:
     task = () if judged.config is None else ("-c", judged.config)
     data = ("--data.manifest", inputs.manifest, "--data.folds", inputs.folds[seed], "--data.store", out / "store")
     events = ("--data.events", inputs.events) if member == TAUGHT and inputs.events else ()
-    more = (WEIGHTS, inputs.weights, *data, *events, "--seed_everything", seed)
+    windows = (WINDOW, unit.window_s) if member == TAUGHT and unit.window_s else ()
+    more = (WEIGHTS, inputs.weights, *windows, *data, *events, "--seed_everything", seed)
     figures: dict[str, float] = call("finetune", "baseline", "-c", MEMBERS[member], *task, *more, "--out", run)
     return figures
 
