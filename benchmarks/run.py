@@ -47,7 +47,7 @@ def benchmark(options: argparse.Namespace) -> dict[str, Any]:
     for unit in chosen(options.dataset, options.tasks):
         manifest, events = _manifest(options, unit), _manifest(options, unit.events) if unit.events else None
         folds = {seed: _folds(options, unit, manifest, seed) for seed in options.seeds}
-        package, members, of_runs = run_all(unit, Inputs(options.weights, manifest, folds, events), out)
+        package, members, of_runs = run_all(unit, Inputs(options.weights, manifest, folds, events, options.default), out)
         write_csv(out / unit.folder / PACKAGE, package)
         write_csv(out / unit.folder / MEMBERS, members)
         rows += rows_of(package, unit, options.resamples)
@@ -102,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the folds and of everything drawn (default: 0 1 2)")
     add("--num-folds", type=int, default=5, help="folds of patients (default: %(default)s)")
     add("--resamples", type=int, default=1000, help="bootstrap draws over patients (default: %(default)s)")
+    add(
+        "--default",
+        choices=("small", "full"),
+        help="also the default recipe: SimCLR on the training patients, then fine-tuning, by the configs for a processor or for a GPU",
+    )
     add("--smoke", action="store_true", help=f"{SMOKE_FOLDS} folds: whether it runs at all, on few recordings")
     return parser
 

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.lungs.datasets import Unit
-from benchmarks.lungs.packaged import seeds_of, unpacked
-from benchmarks.lungs.recipes import RECIPES
+from benchmarks.lungs.packaged import has, seeds_of, unpacked
+from benchmarks.lungs.recipes import DEFAULT, RECIPES
 from finetune.compare.paired import differences
 from finetune.compare.setting import Setting
 from finetune.evaluation.intervals.bootstrap import percentile_interval
@@ -20,6 +20,8 @@ def rows_of(package: pd.DataFrame, unit: Unit, resamples: int) -> list[dict[str,
         task = judged.task()
         settings = {}
         for recipe, of in RECIPES.items():
+            if not has(package, recipe, name):
+                continue
             rule = of.thresholds if task.one_of else None
             oof = {seed: unpacked(package, recipe, name, seed, task) for seed in seeds_of(package)}
             evaluations = [evaluate(table, task, rule, resamples, by_fold=False) for table in oof.values()]
@@ -48,13 +50,14 @@ def rows_of(package: pd.DataFrame, unit: Unit, resamples: int) -> list[dict[str,
 
 def as_json(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Flat: ``macro_auroc``, ``task_2_1``, ``task_1_1`` and so on of the strongest recipe with ``_ci``, ``_sd`` (over seeds), ``_gain``,
-    ``_gain_ci`` and ``_p`` (of the gain), and ``floor_`` before those of the floor."""
+    ``_gain_ci`` and ``_p`` (of the gain), ``floor_`` before those of the floor, and ``default_`` before those of the default recipe."""
     figures: dict[str, Any] = {}
     for row in rows:
         key = "macro_auroc" if row["task"] == "wheeze_crackle" else row["task"]
         if row["recipe"] == "floor":
             figures |= {f"floor_{key}": _rounded(row["value"]), f"floor_{key}_ci": _rounded(row["interval"])}
         else:
+            key = f"{DEFAULT}_{key}" if row["recipe"] == DEFAULT else key
             figures |= {key: _rounded(row["value"]), f"{key}_ci": _rounded(row["interval"]), f"{key}_sd": _rounded(row["sd_over_seeds"])}
             figures |= {f"{key}_gain": _rounded(row["gain"]), f"{key}_gain_ci": _rounded(row["gain_interval"]), f"{key}_p": row["p"]}
     return figures
@@ -62,11 +65,15 @@ def as_json(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The README's table, of the `rows_of` all units."""
-    lines = ["| task | floor | strongest recipe | gain |", "|---|---|---|---|"]
+    last = ["default recipe"] if any(row["recipe"] == DEFAULT for row in rows) else []
+    heads = ["task", "floor", "strongest recipe", "gain", *last]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for name in dict.fromkeys(row["task"] for row in rows):
-        floor, best = ({row["recipe"]: row for row in rows if row["task"] == name}[recipe] for recipe in ("floor", "strongest"))
-        cells = [floor["title"], cell(floor["value"], floor["interval"]), cell(best["value"], best["interval"])]
-        lines.append("| " + " | ".join([*cells, cell(best["gain"], best["gain_interval"], sign="+")]) + " |")
+        of = {row["recipe"]: row for row in rows if row["task"] == name}
+        figures = {recipe: cell(row["value"], row["interval"]) for recipe, row in of.items()}
+        gain = cell(of["strongest"]["gain"], of["strongest"]["gain_interval"], sign="+")
+        cells = [of["floor"]["title"], figures["floor"], figures["strongest"], gain, *(figures.get(DEFAULT, "-") for _ in last)]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

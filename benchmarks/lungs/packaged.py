@@ -41,6 +41,11 @@ def unpacked(package: pd.DataFrame, recipe: str, name: str, seed: int, task: Tas
     return package[list(CLIP)].assign(fold=package[f"fold/{seed}"], **columns)
 
 
+def has(package: pd.DataFrame, recipe: str, name: str) -> bool:
+    """Whether predictions of a recipe on a task were packaged; the default recipe is left out where nobody asked for it."""
+    return any(column.startswith(f"{recipe}/{name}/") for column in package.columns)
+
+
 def seeds_of(package: pd.DataFrame) -> list[int]:
     return [int(name.removeprefix("fold/")) for name in package.columns if name.startswith("fold/")]
 

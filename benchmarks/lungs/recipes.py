@@ -1,4 +1,4 @@
-"""The recipes that the benchmark compares: runs of `finetune baseline`, how they become one, and how their classes are decided."""
+"""The recipes that the benchmark compares: of which runs they are made, how these become one, and how their classes are decided."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,12 @@ MEMBERS = {
 }
 # The one that learns from annotated events too, where there are any within the clips.
 TAUGHT = "events"
+# SimCLR on the training patients of each fold, then fine-tuning: the stages' own configs, for a GPU or ("_small") for a processor.
+DEFAULT = "default"
+DEFAULT_CONFIGS = {
+    "full": (CONFIGS / "pretrain.yaml", CONFIGS / "finetune.yaml"),
+    "small": (CONFIGS / "pretrain_small.yaml", CONFIGS / "finetune_small.yaml"),
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class Recipe:
 
     Attributes:
         title: what the table calls it.
-        members: of `MEMBERS`; several runs are stacked by ``finetune ensemble``.
+        members: of `MEMBERS`, or `DEFAULT`; several runs are stacked by ``finetune ensemble``.
         thresholds: that decide classes which exclude each other; None as the task does by itself.
     """
 
@@ -36,4 +42,5 @@ RECIPES = {
     "strongest": Recipe(
         "the same stacked with earlier layers and annotated events, classes decided for the score", tuple(MEMBERS), "normal"
     ),
+    DEFAULT: Recipe("SimCLR on the training patients, then fine-tuning, by the default configs", (DEFAULT,)),
 }

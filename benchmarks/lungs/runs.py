@@ -11,7 +11,7 @@ import pandas as pd
 from benchmarks.commands import call
 from benchmarks.lungs.datasets import SOUNDS, Judged, Unit
 from benchmarks.lungs.packaged import CLIP, packed
-from benchmarks.lungs.recipes import MEMBERS, RECIPES, TAUGHT
+from benchmarks.lungs.recipes import DEFAULT, DEFAULT_CONFIGS, MEMBERS, RECIPES, TAUGHT
 from common.files import read_csv
 from common.manifest import read_manifest
 
@@ -28,12 +28,14 @@ class Inputs:
         manifest: audited.
         folds: seed -> its folds.csv.
         events: audited manifest of annotated events within the clips; None where there are none.
+        default: of `DEFAULT_CONFIGS`; None leaves the default recipe out.
     """
 
     weights: Path
     manifest: Path
     folds: dict[int, Path]
     events: Path | None = None
+    default: str | None = None
 
 
 def run_all(unit: Unit, inputs: Inputs, out: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
@@ -57,7 +59,12 @@ def run_all(unit: Unit, inputs: Inputs, out: Path) -> tuple[pd.DataFrame, pd.Dat
             for member in MEMBERS:
                 runs[member] = out / "runs" / f"{member}-{name}-{seed}"
                 minutes[runs[member].name] = _baseline(member, unit, judged, inputs, seed, out, runs[member])["minutes"]
+            if inputs.default:
+                runs[DEFAULT] = out / "runs" / f"{DEFAULT}-{name}-{seed}"
+                minutes[runs[DEFAULT].name] = _default(unit, judged, inputs, seed, out, runs[DEFAULT])["minutes"]
             for recipe, of in RECIPES.items():
+                if not set(of.members) <= set(runs):
+                    continue
                 runs[recipe] = _joined([runs[member] for member in of.members], out / "runs" / f"{recipe}-{name}-{seed}")
             for run, path in runs.items():
                 oof = read_csv(path / "oof.csv", text=("clip_id",)).set_index("clip_id", drop=False)
@@ -81,6 +88,19 @@ def _baseline(member: str, unit: Unit, judged: Judged, inputs: Inputs, seed: int
     windows = (WINDOW, unit.window_s) if member == TAUGHT and unit.window_s else ()
     more = (WEIGHTS, inputs.weights, *windows, *data, *events, "--seed_everything", seed)
     figures: dict[str, float] = call("finetune", "baseline", "-c", MEMBERS[member], *task, *more, "--out", run)
+    return figures
+
+
+def _default(unit: Unit, judged: Judged, inputs: Inputs, seed: int, out: Path, run: Path) -> dict[str, float]:
+    """The run of the default recipe; its encoders, which hear no label, serve all tasks of a unit."""
+    assert inputs.default is not None
+    pretraining, tuning = DEFAULT_CONFIGS[inputs.default]
+    encoders, store = out / "encoders" / f"{unit.folder or 'records'}-{seed}", ("--data.store", out / "store")
+    data = ("--data.manifest", inputs.manifest, *store, "--seed_everything", seed)
+    call("pretrain", "folds", "-c", pretraining, *data, "--folds", inputs.folds[seed], "--out", encoders)
+    task = () if judged.config is None else ("-c", judged.config)
+    words = ("--data.folds", inputs.folds[seed], "--encoder", encoders, "--out", run)
+    figures: dict[str, float] = call("finetune", "crossval", "-c", tuning, *task, *data, *words)
     return figures
 
 

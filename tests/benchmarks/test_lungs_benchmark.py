@@ -17,6 +17,7 @@ from benchmarks.lungs.failing_records import worst_records
 from benchmarks.lungs.failures import evaluations_of
 from benchmarks.lungs.figures import rows_of
 from benchmarks.lungs.packaged import read, unpacked
+from benchmarks.lungs.recipes import DEFAULT_CONFIGS
 from common.encoders import EfficientAT
 from common.files import read_csv
 from finetune.evaluation.summary import evaluate
@@ -86,6 +87,28 @@ def test_some_tasks_alone_have_the_same_figures(finished: tuple[Path, list[str],
     some = run.main([*words, "--tasks", "task_1_2"])
     assert {name: some[name] for name in some if "task" in name} == {name: figures[name] for name in figures if "task_1_2" in name}
     assert "clips" not in some and some["events_clips"] == 48 and not (tmp_path / "manifest.csv").exists()
+
+
+def test_the_default_recipe_joins_where_it_is_asked_for(
+    finished: tuple[Path, list[str], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its encoders are pretrained per fold, and it stands beside the others in figures and table."""
+    out, words, figures = finished
+    parts = "front_end: {class_path: common.frontends.LogMel, init_args: {num_mels: 16}}\n"
+    parts += "  encoder: {class_path: common.encoders.Cnn2d, init_args: {channels: [4, 8]}}\n  clip_s: 0.5\n"
+    ends = "trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false}\ntracking: {wandb: disabled}\n"
+    (tmp_path / "pretrain.yaml").write_text(f"model:\n  {parts}data: {{batch_size: 8}}\n{ends}")
+    task = "task: {class_path: finetune.tasks.multilabel.MultiLabel}\n  "
+    (tmp_path / "finetune.yaml").write_text(f"model:\n  {task}{parts}data: {{batch_size: 8}}\n{ends}")
+    monkeypatch.setitem(DEFAULT_CONFIGS, "small", (tmp_path / "pretrain.yaml", tmp_path / "finetune.yaml"))
+    words = [str(tmp_path / "out") if word == str(out) else word for word in words]
+    some = run.main([*words, "--tasks", "wheeze_crackle", "--seeds", "0", "--default", "small"])
+    assert 0 <= some["default_macro_auroc"] <= 1 and "default_macro_auroc" not in figures
+    assert some["default_macro_auroc_gain"] == pytest.approx(some["default_macro_auroc"] - some["floor_macro_auroc"], abs=2e-4)
+    head, _, row = Path(some["table"]).read_text().splitlines()
+    assert head.endswith("| gain | default recipe |") and f"| {some['default_macro_auroc']:.3f} (" in row
+    record = json.loads((tmp_path / "out" / "runs" / "default-wheeze_crackle-0" / "run.json").read_text())
+    assert record["encoder"]["source"] == "per_fold" and not record["encoder"]["transductive"]
 
 
 def test_events_of_a_patient_are_held_out_together(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
