@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from benchmarks.lungs.datasets import Unit
 
 PACKAGE, MEMBERS = "predictions.csv", "members.csv"
+# The task whose network is exported.
+BUNDLED = "wheeze_crackle"
 # Folds of a smoke test: what few patients allow.
 SMOKE_FOLDS = 3
 
@@ -40,6 +42,8 @@ def benchmark(options: argparse.Namespace) -> dict[str, Any]:
 
     if not options.weights.is_file():
         raise UserError(f"No weights at {options.weights}: expected EfficientAT's mn04_as_mAP_432.pt, see docs/pretraining.md.")
+    if options.bundle and options.tasks and BUNDLED not in options.tasks:
+        raise UserError(f"--bundle is of the network that tells wheezes and crackles: name {BUNDLED} among --tasks.")
     out, started = options.out, time.monotonic()
     rows: list[dict[str, Any]] = []
     minutes: dict[str, float] = {}
@@ -53,6 +57,7 @@ def benchmark(options: argparse.Namespace) -> dict[str, Any]:
         rows += rows_of(package, unit, options.resamples)
         minutes |= of_runs
         counted |= counts(package, unit)
+    bundle = {"bundle": _bundle(options)} if options.bundle else {}
     page = markdown(rows)
     write_text(out / "table.md", page)
     kind = {"machine": machine(), "commit": git_commit(), "minutes": round((time.monotonic() - started) / 60, 2)}
@@ -67,6 +72,7 @@ def benchmark(options: argparse.Namespace) -> dict[str, Any]:
         **kind,
         "out": str(out),
         "table": str(out / "table.md"),
+        **bundle,
     }
 
 
@@ -91,6 +97,16 @@ def _folds(options: argparse.Namespace, unit: "Unit", manifest: Path, seed: int)
     return path
 
 
+def _bundle(options: argparse.Namespace) -> str:
+    """The bundle of the best single network, that over frames, on the folds of the first seed; made once."""
+    from benchmarks.lungs.recipes import TAUGHT
+
+    run, out = options.out / "runs" / f"{TAUGHT}-{BUNDLED}-{options.seeds[0]}", options.out / "bundle"
+    if not out.is_dir():
+        call("finetune", "export", "--run", run, "--out", out)
+    return str(out)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     add = parser.add_argument
@@ -107,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=("small", "full"),
         help="also the default recipe: SimCLR on the training patients, then fine-tuning, by the configs for a processor or for a GPU",
     )
+    add("--bundle", action="store_true", help="also export the network over frames of the first seed's folds, the best one by itself")
     add("--smoke", action="store_true", help=f"{SMOKE_FOLDS} folds: whether it runs at all, on few recordings")
     return parser
 

@@ -102,13 +102,29 @@ def test_the_default_recipe_joins_where_it_is_asked_for(
     (tmp_path / "finetune.yaml").write_text(f"model:\n  {task}{parts}data: {{batch_size: 8}}\n{ends}")
     monkeypatch.setitem(DEFAULT_CONFIGS, "small", (tmp_path / "pretrain.yaml", tmp_path / "finetune.yaml"))
     words = [str(tmp_path / "out") if word == str(out) else word for word in words]
-    some = run.main([*words, "--tasks", "wheeze_crackle", "--seeds", "0", "--default", "small"])
+    words += ["--tasks", "wheeze_crackle", "--seeds", "0", "--default", "small"]
+    some = run.main(words)
     assert 0 <= some["default_macro_auroc"] <= 1 and "default_macro_auroc" not in figures
     assert some["default_macro_auroc_gain"] == pytest.approx(some["default_macro_auroc"] - some["floor_macro_auroc"], abs=2e-4)
     head, _, row = Path(some["table"]).read_text().splitlines()
     assert head.endswith("| gain | default recipe |") and f"| {some['default_macro_auroc']:.3f} (" in row
     record = json.loads((tmp_path / "out" / "runs" / "default-wheeze_crackle-0" / "run.json").read_text())
     assert record["encoder"]["source"] == "per_fold" and not record["encoder"]["transductive"]
+
+
+def test_the_network_over_frames_is_exported_on_request(
+    finished: tuple[Path, list[str], dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, words, figures = finished
+    with pytest.raises(SystemExit):
+        run.main([*words, "--bundle", "--tasks", "task_2_1"])
+    assert "name wheeze_crackle among --tasks" in capsys.readouterr().err
+    exported: list[tuple[object, ...]] = []
+    # Of a network at 32 kHz it takes a minute, and has tests of its own.
+    monkeypatch.setattr(run, "call", lambda *said: exported.append(said))
+    assert run.main([*words, "--bundle"])["bundle"] == str(out / "bundle") and "bundle" not in figures
+    assert exported == [("finetune", "export", "--run", out / "runs" / "events-wheeze_crackle-0", "--out", out / "bundle")]
+    assert (out / "runs" / "events-wheeze_crackle-0" / "fold-0" / "best.ckpt").is_file()
 
 
 def test_events_of_a_patient_are_held_out_together(finished: tuple[Path, list[str], dict[str, Any]]) -> None:
