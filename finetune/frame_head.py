@@ -49,6 +49,7 @@ class FramesToLabels(nn.Module):
         settings: of the networks.
 
     Attributes:
+        events: labels of the E events that each frame is told.
         mean, deviation: of the features, float32 [D]; 0 and 1 until they are set.
         networks: `AttentiveGru` s, from standardised frames [B, N, D] to logits of events [B, N, E] and of labels [B, L].
     """
@@ -58,6 +59,7 @@ class FramesToLabels(nn.Module):
 
     def __init__(self, num_features: int, num_labels: int, settings: FrameHead) -> None:
         super().__init__()
+        self.events = settings.events
         self.register_buffer("mean", torch.zeros(num_features))
         self.register_buffer("deviation", torch.ones(num_features))
         make = (AttentiveGru(num_features, num_labels, settings) for _ in range(settings.networks))
@@ -75,6 +77,11 @@ class FramesToLabels(nn.Module):
     def forward(self, feature_map: Tensor) -> Tensor:
         frames = self.standardised(feature_map)
         return torch.stack([network(frames)[1] for network in self.networks]).mean(dim=0)
+
+    def event_probabilities(self, feature_map: Tensor) -> Tensor:
+        """Whether each frame holds each event: [B, D, N] to [B, N, E], 0 to 1, from the mean of the networks' logits."""
+        frames = self.standardised(feature_map)
+        return torch.stack([network(frames)[0] for network in self.networks]).mean(dim=0).sigmoid()
 
 
 class AttentiveGru(nn.Module):

@@ -14,6 +14,7 @@ from common.manifest import groups, read_manifest
 from common.training.run_folder import BEST
 from finetune.evaluation.calibration.choice import Choice
 from finetune.evaluation.out_of_fold import OutOfFold, read_out_of_fold
+from finetune.evaluation.thresholds.per_label import UNDECIDED
 from finetune.folds.table import NEVER
 from finetune.tasks.base import Task
 
@@ -107,6 +108,28 @@ class RunFolder:
         for key, what in WITHOUT_NETWORKS.items():
             if key in self.record and not any(self.checkpoint(fold).is_file() for fold in self.fold_records):
                 raise UserError(f"{self.path} is {what}.")
+
+    def frame_thresholds(self, but: int | None = None) -> dict[str, float] | None:
+        """Event -> from which probability on a frame holds it: the mean of what the folds chose on the frames that they held out.
+
+        Args:
+            but: fold whose own choice is left out, so that its frames can be judged; none by default.
+
+        Returns:
+            One for each event that the frames were taught; where all folds but this one could choose none it is that of an undecided
+            label. None where the run says nothing of frames, or no fold could choose one for some event.
+        """
+        chosen = {fold: record["frames"] for fold, record in self.fold_records.items() if record.get("frames")}
+        if not chosen or len(chosen) < len(self.fold_records):
+            return None
+        by_label = {
+            label: {fold: of_fold[label]["threshold"] for fold, of_fold in chosen.items() if of_fold[label]["threshold"] is not None}
+            for label in next(iter(chosen.values()))
+        }
+        if not all(by_label.values()):
+            return None
+        others = {label: [value for fold, value in of_label.items() if fold != but] for label, of_label in by_label.items()}
+        return {label: sum(values) / len(values) if values else UNDECIDED for label, values in others.items()}
 
     def role_columns(self) -> dict[int, str]:
         """Fold -> its column of roles (train, validation, held_out)."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from common.encoders.base import Encoder
+from common.frontends.base import FrontEnd
 
 # Frames of the spectrogram by which it is found how many of them a layer makes one of.
 MANY_FRAMES = 1024
@@ -49,6 +50,10 @@ class LayerFrames(Encoder):
             )
         self.num_features = sum(of.shape[1] * of.shape[2] for of in found.values())
         self.stride = round(MANY_FRAMES / frames[layers[0]])
+
+    def frame_s(self, front_end: FrontEnd) -> float:
+        """From one frame of the layers to the next behind ``front_end``, s."""
+        return self.stride * front_end.hop / front_end.sample_rate
 
     def feature_map(self, spectrogram: Tensor) -> Tensor:
         return torch.cat([found.flatten(1, 2) for found in self.encoder.layer_maps(spectrogram, self.layers)], dim=1)

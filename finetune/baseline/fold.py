@@ -30,6 +30,10 @@ class FoldModel(Protocol):
 
     def probabilities(self, features: Any) -> np.ndarray: ...
 
+    def held_out_figures(self, features: Any) -> dict[str, Any]:
+        """What fold.json says of the clips that the fold holds out, beside what their predictions tell."""
+        ...
+
 
 def fit_fold(
     model: FoldModel,
@@ -93,6 +97,7 @@ def fit_fold(
         "validation_clips": int(validating.sum()),
         "held_out_clips": int(held_out.sum()),
         "num_features": features.shape[1],
+        **model.held_out_figures(features[held_out]),
     }
     write_json(folder / FOLD, results)
     write_json(folder / FINISHED, results)

@@ -74,6 +74,6 @@ class FrameFeatures(Features):
         """Where the frames of a clip of ``num_samples`` lie in it: beginnings and ends, s, float64 [W * N, 2]; without length behind it."""
         rate = self.front_end.sample_rate
         starts = np.array(window_starts(num_samples, self.window, self.hop)) / rate
-        frames = np.arange(self.num_frames + 1) * (self.frames.stride * self.front_end.hop / rate)
+        frames = np.arange(self.num_frames + 1) * self.frames.frame_s(self.front_end)
         borders = np.minimum(starts[:, None] + np.minimum(frames, self.clip_s), num_samples / rate)
         return np.column_stack([borders[:, :-1].ravel(), borders[:, 1:].ravel()])

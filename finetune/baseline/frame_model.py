@@ -1,6 +1,7 @@
 """One fold's head over frames: trained on the clips and events of training patients, it gives the probabilities of other clips."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from finetune.baseline.frame_features import FrameFeatures
+from finetune.baseline.frame_figures import frame_figures
 from finetune.baseline.frame_network import FrameNetwork
 from finetune.baseline.frames import Frames
 from finetune.classifier import Classifier
@@ -30,6 +32,7 @@ class FrameModel:
         seed: of everything drawn.
         constant: as of `finetune.baseline.model.BaselineModel`: none, since a network says something of every label.
         head: the fitted one.
+        taught: whether it learnt from events, without which what it says of frames means nothing.
     """
 
     task: Task
@@ -37,6 +40,7 @@ class FrameModel:
     seed: int = 0
     constant: list[str] = field(default_factory=list, init=False)
     head: FramesToLabels = field(init=False)
+    taught: bool = field(default=False, init=False)
 
     def fit(self, features: Frames, targets: np.ndarray) -> None:
         """Train on n clips and what is known of their frames.
@@ -50,6 +54,7 @@ class FrameModel:
         """
         windows, held = np.concatenate(features.features), np.concatenate(features.targets)
         self._refuse_one_sided(held)
+        self.taught = not np.isnan(held).all()
         self.task.fit_targets(targets)
         of_windows = np.repeat(targets, [len(clip) for clip in features.features], axis=0)
         frames, events, labels = (torch.from_numpy(part).float() for part in (windows, held, of_windows))
@@ -69,6 +74,16 @@ class FrameModel:
         with torch.inference_mode():
             maps = (torch.from_numpy(clip).transpose(1, 2) for clip in features.features)
             return torch.stack([self.task.probabilities(self.head(clip)).mean(dim=0) for clip in maps]).double().numpy()
+
+    def held_out_figures(self, features: Frames) -> dict[str, Any]:
+        """``frames``, see `finetune.baseline.frame_figures.frame_figures`, of the clips that the fold holds out; nothing without events."""
+        if not self.taught:
+            return {}
+        with torch.inference_mode():
+            maps = (torch.from_numpy(clip).transpose(1, 2) for clip in features.features)
+            found = [self.head.event_probabilities(clip).flatten(0, 1).double().numpy() for clip in maps]
+        targets = [held.reshape(-1, held.shape[2]) for held in features.targets]
+        return {"frames": frame_figures(np.concatenate(targets), np.concatenate(found), self.settings.events)}
 
     def classifier(self, features: FrameFeatures) -> Classifier:
         """The head behind what made its frames, as one network that is exported, explained and asked like those of ``finetune fit``."""

@@ -54,6 +54,10 @@ class BaselineModel:
             return self._of_classes(self._fitted[0], features, len(self.task.labels))
         return np.column_stack([self._of_classes(one, features, 2)[:, 1] for one in self._fitted])
 
+    def held_out_figures(self, features: np.ndarray) -> dict[str, Any]:
+        """Nothing: all that it says of clips is their probabilities."""
+        return {}
+
     def linear(self, num_features: int) -> tuple[np.ndarray, np.ndarray]:
         """The fitted logistic regressions as one linear layer on features that are not standardised.
 
