@@ -6,6 +6,7 @@ from typing import Any
 from common.errors import UserError
 from common.progress import say, track
 from finetune.evaluation.thresholds.per_label import Rule
+from finetune.events.judge import By
 from finetune.events.write import RECORD, TABLE, TrackFiles, write_beside, write_events
 
 
@@ -16,6 +17,7 @@ def events(
     run: Path | None = None,
     manifest: str | None = None,
     thresholds: Rule | None = None,
+    by: By | None = None,
     labels: list[str] | None = None,
     window_s: float | None = None,
     hop_s: float | None = None,
@@ -27,7 +29,8 @@ def events(
     tracks: TrackFiles = "none",
     batch_size: int = 16,
 ) -> dict[str, Any]:
-    """Find events in recordings of any length: overlapping windows give a probability track per label, two thresholds its events.
+    """Find events in recordings of any length: overlapping windows, or their frames, give a probability track per label, two thresholds
+    its events.
 
     Writes events.csv (recording, label, onset_s, offset_s, peak and mean probability), events.json (the same by recording, with what
     failed or was flagged, and how it was made) and per recording a label file for Audacity in audacity/. A file that does not open is
@@ -41,10 +44,14 @@ def events(
             judged by the network of the fold that held its patient out, with thresholds from the other folds.
         manifest: of the run, where it is no longer where run.json says.
         thresholds: of the run: what they maximise on the clips of the other folds, as in 'report'. "f1" finds fewer events that are none.
-        labels: whose events are wanted; by default all of the model's but the one that says that there is none (normal).
+        by: "frames" (the track has a row per frame of a window) or "windows" (a row per window); by default frames of a model that
+            annotated events taught, windows of others.
+        labels: whose events are wanted; by default all of the model's but the one that says that there is none (normal), and of frames
+            those that they were taught.
         window_s: length of a window, s; by default that of the model. Shorter ones are filled as short clips were in training.
-        hop_s: from one window to the next, s; by default a tenth of the window. The track has one row per hop.
-        high: probability that an event reaches, for all labels or as {"wheeze": 0.6}; by default the model's thresholds.
+        hop_s: from one window to the next, s; by default a tenth of the window, and half of it for frames.
+        high: probability that an event reaches, for all labels or as {"wheeze": 0.6}; by default the model's thresholds, which frames
+            have of their own.
         low: probability that it does not fall below, likewise; by default 0.8 times 'high'.
         min_length_s: shorter events are dropped, s.
         min_gap_s: shorter gaps between two events of a label are closed first, s.
@@ -68,6 +75,7 @@ def events(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is in use: choose a folder that is new or empty, so that no events of another call lie among these.")
     # Late: torch takes seconds to import, which a wrong path should not cost.
+    from finetune.events.judge import judge_of
     from finetune.events.out_of_fold import from_run
     from finetune.events.recording import find_events
     from finetune.events.rule import event_rule
@@ -81,12 +89,15 @@ def events(
         assert model is not None and input is not None
         sources = from_files(open_model(model), input)
     given = (labels, high, low, min_length_s, min_gap_s, median_rows)
-    rules = {source.fold: event_rule(source.model, *given) for source in sources}
-    first = sources[0].model
+    judges = {source.fold: judge_of(source.model, by) for source in sources}
+    first = judges[sources[0].fold]
+    if thresholds is not None and first.by == "frames":
+        raise UserError("--thresholds chooses those of windows, and frames have their own: leave it out, or give --by windows.")
+    rules = {fold: event_rule(judge, *given) for fold, judge in judges.items()}
     windows = windows_for(first, window_s, hop_s, batch_size)
     found = []
     for source in track(sources, "Listening"):
-        heard = find_events(source.name, source.path, source.model, rules[source.fold], windows, source.fold, tracks != "none")
+        heard = find_events(source.name, source.path, judges[source.fold], rules[source.fold], windows, source.fold, tracks != "none")
         if heard.reason:
             say(f"failed: {heard.path}: {heard.reason}")
         else:
@@ -96,8 +107,9 @@ def events(
     about = {
         "model": None if model is None else str(model),
         "run": None if run is None else str(run),
+        "by": first.by,
         "labels": wanted,
-        "task": first.metadata["task"],
+        "task": first.model.metadata["task"],
         "window_s": windows.window_s,
         "hop_s": windows.hop_s,
         "rules": [{"fold": fold, **rule.as_json()} for fold, rule in rules.items()],

@@ -2,6 +2,7 @@
 that heard him."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,8 +20,8 @@ from finetune.run_folder import RunFolder, read_run_folder
 def from_run(run: Path, manifest: str | None = None, thresholds: Rule | None = None) -> list[Source]:
     """The recordings of a run's manifest that a fold holds out, whole, each with that fold's network.
 
-    Thresholds come from the other folds' predictions, as in the report. A recording of which the manifest has clips is heard whole, so
-    pauses and breaths without an annotation are heard too.
+    Thresholds come from the other folds' predictions, as in the report, and those of frames are the mean of what the other folds chose. A
+    recording of which the manifest has clips is heard whole, so pauses and breaths without an annotation are heard too.
 
     Args:
         run: folder of ``finetune crossval``.
@@ -41,9 +42,19 @@ def from_run(run: Path, manifest: str | None = None, thresholds: Rule | None = N
     for fold in track(folds, "Opening folds"):
         file, description = exported.assemble([fold])
         of_others = list(evaluation.fold_thresholds[fold].values)
-        models[fold] = ModelFile(file.eval(), {**description, "thresholds": of_others}, folder.task)
+        models[fold] = ModelFile(
+            file.eval(), {**description, "thresholds": of_others, "frames": _frames(folder, description, fold)}, folder.task
+        )
     rows = zip(held_out["recording"], held_out["path"], held_out["fold"], strict=True)
     return [Source(name, Path(path), models[fold], fold) for name, path, fold in rows]
+
+
+def _frames(folder: RunFolder, description: dict[str, Any], fold: int) -> dict[str, Any] | None:
+    """What the description says of frames, with the thresholds that the other folds chose."""
+    frames, of_others = description["frames"], folder.frame_thresholds(but=fold)
+    if frames is None or of_others is None:
+        return None
+    return {**frames, "thresholds": [of_others[label] for label in frames["labels"]]}
 
 
 def _held_out(folder: RunFolder, manifest: str | None) -> pd.DataFrame:

@@ -7,12 +7,12 @@ from common.audio.quality import flag_names
 from common.audio.read import read_blocks, to_mono
 from common.errors import UserError
 from finetune.events.event import Event
+from finetune.events.judge import Judge
 from finetune.events.rule import EventRule
 from finetune.events.stream import EventStream
 from finetune.events.track import Track
 from finetune.events.track_stream import TrackStream
 from finetune.events.windows import Windows
-from finetune.predict.model_file import ModelFile
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Recording:
 
 
 def find_events(
-    name: str, path: Path, model: ModelFile, rule: EventRule, windows: Windows, fold: int | None = None, keep_track: bool = False
+    name: str, path: Path, judge: Judge, rule: EventRule, windows: Windows, fold: int | None = None, keep_track: bool = False
 ) -> Recording:
     """Find the events of a file; one that does not decode, or that the model cannot take, becomes a `Recording` with the reason."""
     stream: EventStream | None = None
@@ -63,7 +63,7 @@ def find_events(
     try:
         for block, sample_rate in read_blocks(path):
             if stream is None:
-                stream = EventStream(TrackStream(model, sample_rate, windows), rule)
+                stream = EventStream(TrackStream(judge, sample_rate, windows), rule)
             take(*stream.feed(to_mono(block)))
         if stream is None:
             raise UserError(f"{path} holds no samples: expected a recording.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from common.errors import UserError
 from finetune.events.hysteresis import EventFinder
-from finetune.predict.model_file import ModelFile
+from finetune.events.judge import Judge
 
 # Of the high threshold, where nothing is said of the low one. Class weights keep probabilities up where a label is not: with half of the
 # high one, neighbouring breaths of SPRSound became one event.
@@ -41,22 +41,22 @@ class EventRule:
         return asdict(self)
 
 
-def wanted_labels(model: ModelFile, labels: Sequence[str] | None = None) -> list[str]:
-    """The labels whose events are looked for: ``labels``, by default all of the model's but that which says that there is none.
+def wanted_labels(judge: Judge, labels: Sequence[str] | None = None) -> list[str]:
+    """The labels whose events are looked for: ``labels``, by default those that `Judge.wanted` names.
 
     Raises:
-        UserError: the model has no such label.
+        UserError: there is no such label.
     """
     if labels is None:
-        return [label for label in model.labels if label != model.task.normal]
-    unknown = [label for label in labels if label not in model.labels]
+        return judge.wanted
+    unknown = [label for label in labels if label not in judge.labels]
     if unknown or not labels:
-        raise UserError(f"--labels names {', '.join(unknown) or 'none'}: expected some of {', '.join(model.labels)}.")
+        raise UserError(f"--labels names {', '.join(unknown) or 'none'}: expected some of {', '.join(judge.labels)}.")
     return list(labels)
 
 
 def event_rule(
-    model: ModelFile,
+    judge: Judge,
     labels: Sequence[str] | None = None,
     high: Given = None,
     low: Given = None,
@@ -64,12 +64,12 @@ def event_rule(
     min_gap_s: float = 0.1,
     median_rows: int = 1,
 ) -> EventRule:
-    """The rule for a model.
+    """The rule for what a judge answers.
 
     Args:
-        model: exported model.
+        judge: made of a model.
         labels: see `wanted_labels`.
-        high: one number for all labels, or label -> number; the model's own thresholds where nothing is said.
+        high: one number for all labels, or label -> number; the judge's own thresholds where nothing is said.
         low: likewise; `LOW_SHARE` of the high one where nothing is said.
         min_length_s: s.
         min_gap_s: s.
@@ -78,8 +78,8 @@ def event_rule(
     Raises:
         UserError: a label is not among them, or a number is out of range.
     """
-    wanted = wanted_labels(model, labels)
-    own = dict(zip(model.labels, model.thresholds, strict=True))
+    wanted = wanted_labels(judge, labels)
+    own = dict(zip(judge.labels, judge.thresholds, strict=True))
     highs = {label: own[label] for label in wanted} | _by_label("high", high, wanted)
     lows = {label: LOW_SHARE * value for label, value in highs.items()} | _by_label("low", low, wanted)
     for label in wanted:

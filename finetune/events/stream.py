@@ -24,7 +24,7 @@ class EventStream:
         self.track = track
         self._median = MedianFilter(rule.median_rows)
         self._finders = rule.finders()
-        self._columns = [track.model.labels.index(finder.label) for finder in self._finders]
+        self._columns = [track.judge.labels.index(finder.label) for finder in self._finders]
 
     def feed(self, samples: np.ndarray) -> tuple[Track, list[Event]]:
         """Take the next ``samples``, float32 [T]; return rows of the track, before the median filter, and finished events."""

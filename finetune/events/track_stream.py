@@ -4,13 +4,27 @@ Windows are answered in groups that depend on their place in the recording alone
 once, or sample by sample, gets the same numbers to the last bit.
 """
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
-import torch
 
 from common.windows import window_starts
+from finetune.events.judge import Judge
 from finetune.events.track import Track
 from finetune.events.windows import Windows
-from finetune.predict.model_file import ModelFile
+
+# In samples: what is shorter is no row, but rounding of where a frame begins.
+LEAST = 0.5
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Of one window: its first sample, probabilities [R, L] and quality flags."""
+
+    start: int
+    probabilities: np.ndarray
+    flags: int
 
 
 class TrackStream:
@@ -18,16 +32,16 @@ class TrackStream:
 
     Windows begin one hop apart, and the last one ends with the recording; a recording shorter than a window is one window, which the
     model fills as in training. A window speaks for the times that are nearer to its centre than to any other's, so the first one from the
-    recording's start on and the last one to its end.
+    recording's start on and the last one to its end. Each of its stretches (frames, or the one that is all of it) is a row there.
 
     Args:
-        model: exported model.
-        sample_rate: of the recording, Hz; the model resamples each window to its own.
+        judge: answers the windows; its model resamples each to its own rate.
+        sample_rate: of the recording, Hz.
         windows: their length and distance.
     """
 
-    def __init__(self, model: ModelFile, sample_rate: int, windows: Windows) -> None:
-        self.model = model
+    def __init__(self, judge: Judge, sample_rate: int, windows: Windows) -> None:
+        self.judge = judge
         self.sample_rate = sample_rate
         self.window = max(1, round(windows.window_s * sample_rate))
         self.hop = min(self.window, max(1, round(windows.hop_s * sample_rate)))
@@ -36,8 +50,8 @@ class TrackStream:
         self._answered = 0
         # The samples that windows still need, and the place of the first of them in the recording.
         self._samples, self._offset = np.zeros(0, np.float32), 0
-        # The row whose end is not known before the next window's centre is, and where it begins, in samples.
-        self._held = (np.zeros(0, np.int64), np.zeros((0, len(model.labels)), np.float32), np.zeros(0, np.int64))
+        # The window for whose last time is not known before the next one's centre is, and from where on it speaks, in samples.
+        self._held: list[_Answer] = []
         self._border = 0.0
 
     @property
@@ -64,21 +78,31 @@ class TrackStream:
         starts = window_starts(self._length, self.window, self.hop)[self._answered :] if self._length else []
         return self._rows(starts, last=True)
 
-    @torch.inference_mode()
-    def _answer(self, starts: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    def _answers(self, starts: list[int]) -> list[_Answer]:
         windows = np.stack([self._samples[start - self._offset : start - self._offset + self.window] for start in starts])
-        probabilities, flags = self.model.module(torch.from_numpy(windows), self.sample_rate)
-        return probabilities.numpy().astype(np.float32), flags.numpy()
+        probabilities, flags = self.judge.answer(windows, self.sample_rate)
+        return [_Answer(*answer) for answer in zip(starts, probabilities, flags.tolist(), strict=True)]
 
     def _rows(self, starts: list[int], last: bool = False) -> Track:
-        """The rows of windows that begin at ``starts``, and the one that was held; without the last one unless it is the ``last``."""
-        parts = [self._held]
-        if starts:
-            parts.append((np.asarray(starts), *self._answer(starts)))
-        begins, probabilities, flags = (np.concatenate(values) for values in zip(*parts, strict=True))
+        """The rows of windows that begin at ``starts``, and of the one that was held; without the last one unless it is the ``last``."""
+        answers = self._held + (self._answers(starts) if starts else [])
         # Midway between the centres of neighbouring windows.
-        inner = (begins[:-1] + begins[1:] + self.window) / 2
-        borders = np.concatenate([[self._border], inner, [self._length] if last and len(begins) else []])
-        done = len(borders) - 1
-        self._held, self._border = (begins[done:], probabilities[done:], flags[done:]), borders[-1]
-        return Track(borders[:-1] / self.sample_rate, borders[1:] / self.sample_rate, probabilities[:done], flags[:done])
+        ends = [(one.start + other.start + self.window) / 2 for one, other in pairwise(answers)]
+        if last and answers:
+            ends.append(float(self._length))
+        rows = [Track(np.zeros(0), np.zeros(0), np.zeros((0, len(self.judge.labels)), np.float32), np.zeros(0, np.int64))]
+        for answer, end in zip(answers, ends, strict=False):
+            rows.append(self._stretches(answer, self._border, end))
+            self._border = end
+        self._held = answers[len(ends) :]
+        return Track.joined(rows)
+
+    def _stretches(self, answer: _Answer, first: float, end: float) -> Track:
+        """The rows of a window from the sample ``first`` to ``end``, at which its stretches are cut."""
+        count = len(answer.probabilities)
+        inner = answer.start + np.arange(1, count) * (self.judge.stretch_s * self.sample_rate)
+        before, within = inner <= first + LEAST, (inner > first + LEAST) & (inner < end - LEAST)
+        borders = np.concatenate([[first], inner[within], [end]]) / self.sample_rate
+        number = int(before.sum())
+        probabilities = answer.probabilities[number : number + len(borders) - 1]
+        return Track(borders[:-1], borders[1:], probabilities, np.full(len(probabilities), answer.flags, np.int64))

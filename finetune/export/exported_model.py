@@ -37,11 +37,16 @@ class ExportedModel(nn.Module):
         calibrators: one module per fold, its network's probabilities of whole clips [B, L] -> calibrated ones; none leaves them.
         metadata_columns: names of the M metadata that the networks take beside the audio.
         listener: computed once for all networks: the encoder that they have in common (traced, for a file). None gives them the windows.
+        framers: one module per fold, traced likewise, what the listener answers -> probabilities of events, frame by frame [W, N, E];
+            none for networks that tell whole windows only.
+        frame_labels: names of the E events.
+        frame_s: from one frame of a window to the next, s.
     """
 
     labels: list[str]
     thresholds: list[float]
     metadata_columns: list[str]
+    frame_labels: list[str]
     ready_rates: list[int]
     # A constant, so that only the call that the networks understand is compiled.
     takes_metadata: Final[bool]
@@ -60,13 +65,19 @@ class ExportedModel(nn.Module):
         calibrators: list[nn.Module] | None = None,
         metadata_columns: list[str] | None = None,
         listener: nn.Module | None = None,
+        framers: list[nn.Module] | None = None,
+        frame_labels: list[str] | None = None,
+        frame_s: float = 0.0,
     ) -> None:
         super().__init__()
         self.metadata_columns = metadata_columns or []
+        self.frame_labels = frame_labels or []
+        self.frame_s = frame_s
         self.takes_metadata = bool(metadata_columns)
         self.calibrators = nn.ModuleList(calibrators or [nn.Identity() for _ in networks])
         self.listener = listener or nn.Identity()
         self.networks = nn.ModuleList(networks)
+        self.framers = nn.ModuleList(framers or [])
         self.labels = labels
         self.thresholds = thresholds
         self.sample_rate = sample_rate
@@ -99,6 +110,32 @@ class ExportedModel(nn.Module):
         answers, flags = self.of_networks(waveform, sample_rate, lengths, metadata)
         return self.joined([answers]), flags
 
+    @torch.jit.export
+    def frames(self, waveform: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
+        """Probabilities of the events ``frame_labels`` frame by frame [B, N, E], averaged over folds, and quality flags int64 [B].
+
+        Frame n begins ``n * frame_s`` seconds after the waveform, whatever its length: one shorter than a window is filled as `forward`
+        fills it, and the frames beyond its end tell of that. N is that of a window.
+
+        Args:
+            waveform: [B, T], no longer than a window, full scale [-1, 1].
+            sample_rate: Hz.
+        """
+        if len(self.frame_labels) == 0:
+            raise ValueError("the model tells whole windows only, not their frames")
+        waveform, lengths, flags = self.at_own_rate(waveform, sample_rate, None)
+        # One sample more is rounding at another rate.
+        if waveform.shape[1] > self.window + 1:
+            raise ValueError(
+                f"waveform has {waveform.shape[1]} samples at {self.sample_rate} Hz, expected a window of {self.window} at most"
+            )
+        row = torch.arange(waveform.shape[0], device=waveform.device)
+        heard = self.listener(cut_windows(waveform, lengths, row, torch.zeros_like(row), self.window, self.short_clips))
+        answers: list[Tensor] = []
+        for framer in self.framers:
+            answers.append(framer(heard))
+        return torch.stack(answers).sum(dim=0) / len(self.framers), flags
+
     def joined(self, answers: list[Tensor]) -> Tensor:
         """Average the networks' probabilities, one tensor [K, B, L]; in a list, as those of an ensemble's members come."""
         return answers[0].sum(dim=0) / len(self.networks)
@@ -107,25 +144,31 @@ class ExportedModel(nn.Module):
         self, waveform: Tensor, sample_rate: int, lengths: Tensor | None, metadata: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """As `forward`, but the probabilities of every network, [K, B, L]."""
-        if waveform.dim() != 2:
-            raise ValueError(f"waveform has {waveform.dim()} dimensions, expected 2: [batch, samples]")
-        if lengths is None:
-            lengths = torch.full([waveform.shape[0]], waveform.shape[1], dtype=torch.int64, device=waveform.device)
-        if lengths.dim() != 1 or lengths.shape[0] != waveform.shape[0]:
-            raise ValueError(f"lengths has shape {lengths.shape}, expected one length for each of {waveform.shape[0]} waveforms")
+        waveform, lengths, flags = self.at_own_rate(waveform, sample_rate, lengths)
         if metadata is None:
             metadata = torch.full([waveform.shape[0], len(self.metadata_columns)], float("nan"), device=waveform.device)
         if metadata.dim() != 2 or metadata.shape[0] != waveform.shape[0] or metadata.shape[1] != len(self.metadata_columns):
             raise ValueError(
                 f"metadata has shape {metadata.shape}, expected {waveform.shape[0]} rows of the columns {self.metadata_columns}"
             )
-        metadata = metadata.to(waveform.device, torch.float32)
+        return self.pooled(waveform, lengths, metadata.to(waveform.device, torch.float32)), flags
+
+    def at_own_rate(self, waveform: Tensor, sample_rate: int, lengths: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """What the networks can take of a call: waveforms at their rate, at least one sample each, the lengths of these, and flags."""
+        if waveform.dim() != 2:
+            raise ValueError(f"waveform has {waveform.dim()} dimensions, expected 2: [batch, samples]")
+        if lengths is None:
+            lengths = torch.full([waveform.shape[0]], waveform.shape[1], dtype=torch.int64, device=waveform.device)
+        if lengths.dim() != 1 or lengths.shape[0] != waveform.shape[0]:
+            raise ValueError(f"lengths has shape {lengths.shape}, expected one length for each of {waveform.shape[0]} waveforms")
         lengths = lengths.to(waveform.device).clamp(min=0, max=waveform.shape[1])
         waveform = waveform.to(torch.float32)
         flags = quality_flags(waveform, lengths, sample_rate)
-        resampled = self.resample(usable(waveform, lengths), sample_rate)
-        resampled_lengths = torch.div(lengths * self.sample_rate + sample_rate - 1, sample_rate, rounding_mode="floor")
-        return self.pooled(resampled, resampled_lengths, metadata), flags
+        waveform = self.resample(usable(waveform, lengths), sample_rate)
+        lengths = torch.div(lengths * self.sample_rate + sample_rate - 1, sample_rate, rounding_mode="floor")
+        if waveform.shape[1] == 0:
+            waveform = torch.nn.functional.pad(waveform, [0, 1])
+        return waveform, lengths.clamp(min=1, max=waveform.shape[1]), flags
 
     def resample(self, waveform: Tensor, sample_rate: int) -> Tensor:
         if sample_rate == self.sample_rate:
@@ -144,9 +187,6 @@ class ExportedModel(nn.Module):
         )
 
     def pooled(self, waveform: Tensor, lengths: Tensor, metadata: Tensor) -> Tensor:
-        if waveform.shape[1] == 0:
-            waveform = torch.nn.functional.pad(waveform, [0, 1])
-        lengths = lengths.clamp(min=1, max=waveform.shape[1])
         clip, start = covering_windows(lengths, self.window, self.hop, waveform.shape[1])
         answers: list[Tensor] = [torch.zeros([len(self.networks), 0, len(self.labels)], device=waveform.device)]
         for first in range(0, clip.shape[0], self.windows_at_once):

@@ -27,7 +27,7 @@ def script(model: nn.Module) -> torch.jit.ScriptModule:
 def largest_difference(
     file: torch.jit.ScriptModule, eager: ExportedModel | ExportedEnsemble, metadata: torch.Tensor | None = None
 ) -> float:
-    """Largest difference of a probability between the compiled and the eager model.
+    """Largest difference of a probability between the compiled and the eager model, those of frames included.
 
     Over mixed batches: shorter and longer than a window, at the model's rate and at others, with lengths and without.
 
@@ -52,6 +52,9 @@ def largest_difference(
                 if not torch.equal(flags, expected_flags):
                     raise UserError("The compiled file's quality flags differ from the model's: it is not written.")
                 difference = max(difference, float((answered - expected).abs().max()))
+            if isinstance(eager, ExportedModel) and eager.frame_labels and factor <= 1:
+                framed, expected = file.frames(waveform, rate)[0], eager.frames(waveform, rate)[0]
+                difference = max(difference, float((framed - expected).abs().max()))
     check_parity(difference, "The compiled file")
     return difference
 

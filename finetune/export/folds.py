@@ -14,8 +14,9 @@ from finetune.classifier import Classifier
 from finetune.evaluation.result import Evaluation
 from finetune.export.exported_model import ExportedModel
 from finetune.export.file import largest_difference, script
+from finetune.export.frame_events import frame_events
 from finetune.export.metadata import metadata
-from finetune.export.networks import Listener, Network, Teller, listen_alike, trace, trace_apart
+from finetune.export.networks import Framer, Listener, Network, Teller, listen_alike, trace, trace_apart, trace_framer
 from finetune.metadata import Metadata
 from finetune.run_folder import RunFolder
 
@@ -27,10 +28,12 @@ class Parts:
     Attributes:
         listener: of all folds; None where each has an encoder of its own.
         networks: fold -> what it makes of that.
+        framers: fold -> what makes the events of frames of it; empty where the run tells none.
     """
 
     listener: nn.Module | None
     networks: Mapping[int, nn.Module]
+    framers: Mapping[int, nn.Module]
 
 
 class ExportedFolds:
@@ -57,6 +60,7 @@ class ExportedFolds:
                 raise UserError(f"Folds {folds[0]} and {fold} of {run.path} differ in {self.geometry} and {geometry}: train them alike.")
         self.metadata = _in_one_vocabulary(classifiers)
         self.encoder = type(classifiers[folds[0]].encoder).__name__
+        self.frames = frame_events(run, classifiers[folds[0]])
         self.eager_parts, self.traced_parts = self._parts(classifiers)
 
     def assemble(self, folds: list[int]) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
@@ -70,8 +74,9 @@ class ExportedFolds:
             str(fold): calibration.exported[fold].as_json(self.run.task.labels) for fold in folds if fold in calibration.exported
         }
         calibrated = {"choice": calibration.choice, "folds": calibrators}
+        frames = None if self.frames is None else self.frames.as_json()
         description = metadata(
-            self.run, folds, thresholds, calibrated, self.evaluation.figures(), self.geometry, parity, FLAG_NAMES, self.metadata
+            self.run, folds, thresholds, calibrated, self.evaluation.figures(), self.geometry, parity, FLAG_NAMES, self.metadata, frames
         )
         return file, description
 
@@ -81,13 +86,21 @@ class ExportedFolds:
 
     def _parts(self, classifiers: Mapping[int, Classifier]) -> tuple["Parts", "Parts"]:
         """Of the eager model and of the traced one; what all folds have in common is there once."""
-        if not listen_alike(list(classifiers.values())):
-            networks: dict[int, nn.Module] = {fold: Network(classifier).eval() for fold, classifier in classifiers.items()}
-            traced: dict[int, nn.Module] = {fold: trace(classifier, self._window) for fold, classifier in classifiers.items()}
-            return Parts(None, networks), Parts(None, traced)
-        listener = Listener(next(iter(classifiers.values()))).eval()
-        tellers: dict[int, nn.Module] = {fold: Teller(classifier).eval() for fold, classifier in classifiers.items()}
-        return Parts(listener, tellers), Parts(*trace_apart(classifiers, self._window))
+        networks: dict[int, nn.Module]
+        if listen_alike(list(classifiers.values())):
+            listener: nn.Module | None = Listener(next(iter(classifiers.values()))).eval()
+            networks = {fold: Teller(classifier).eval() for fold, classifier in classifiers.items()}
+            traced_listener, traced = trace_apart(classifiers, self._window)
+        else:
+            listener = traced_listener = None
+            networks = {fold: Network(classifier).eval() for fold, classifier in classifiers.items()}
+            traced = {fold: trace(classifier, self._window) for fold, classifier in classifiers.items()}
+        framers: dict[int, nn.Module] = {}
+        if self.frames is not None:
+            whole = listener is None
+            framers = {fold: (nn.Sequential(Listener(of), Framer(of)) if whole else Framer(of)).eval() for fold, of in classifiers.items()}
+        traced_framers = {fold: trace_framer(of, traced_listener, classifiers[fold], self._window) for fold, of in framers.items()}
+        return Parts(listener, networks, framers), Parts(traced_listener, traced, traced_framers)
 
     @property
     def _window(self) -> int:
@@ -109,6 +122,9 @@ class ExportedFolds:
             calibrators=[calibrators[fold] for fold in folds] if calibrators else None,
             metadata_columns=list(self.metadata.columns) if self.metadata is not None else None,
             listener=parts.listener,
+            framers=[parts.framers[fold] for fold in folds] if self.frames is not None else None,
+            frame_labels=self.frames.labels if self.frames is not None else None,
+            frame_s=self.frames.frame_s if self.frames is not None else 0.0,
         ).eval()
 
 

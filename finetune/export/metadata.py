@@ -29,6 +29,7 @@ def metadata(
     parity: float,
     flags: dict[int, str],
     stream: Metadata | None,
+    frames: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Content of ``model.json``.
 
@@ -43,6 +44,7 @@ def metadata(
         parity: largest difference between file and eager model that was seen on export.
         flags: bit -> name of the quality flags.
         stream: the metadata that the file takes, with its vocabularies; None where it takes none.
+        frames: see `finetune.export.frame_events.FrameEvents.as_json`; None where the file tells whole windows only.
     """
     record = run.record
     return {
@@ -62,6 +64,7 @@ def metadata(
         "metadata": None
         if stream is None
         else {"columns": list(stream.columns), "numbers": list(stream.numbers), "vocabularies": stream.vocabularies},
+        "frames": frames,
         "folds": folds,
         "out_of_fold": figures,
         "out_of_fold_note": "figures of the single folds' models on patients that they never saw, not of their average",
@@ -94,6 +97,7 @@ def model_card(description: dict[str, Any]) -> str:
         f"- Call: `{description['signature']}`; any sample rate and length. Inside, {description['sample_rate']} Hz and windows of "
         f"{description['clip_s']:g} s.",
         f"- Metadata beside the audio: {_metadata(description['metadata'])}",
+        *_frames(description["frames"]),
         f"- Networks averaged: {_networks(description)}.",
         f"- Macro AUROC out of fold: {'not evaluable' if auroc is None else f'{auroc:.3f}'}{between}; {description['out_of_fold_note']}.",
         f"- Trained and judged on {figures.get('clips')} clips of {figures.get('patients') or 'an unknown number of'} patients, "
@@ -117,6 +121,16 @@ def _metadata(description: dict[str, Any] | None) -> str:
     if description is None:
         return "none."
     return f"{', '.join(description['columns'])}; what is missing, all of them where none is given, was learnt as missing."
+
+
+def _frames(frames: dict[str, Any] | None) -> list[str]:
+    if frames is None:
+        return []
+    thresholds = _pairs(frames["labels"], frames["thresholds"])
+    return [
+        f"- Frame by frame, {frames['frame_s']:g} s each: `model.frames(waveform [B, T] float32, sample_rate: int)`, a window at most; "
+        f"thresholds {thresholds}, the mean of what single folds' models chose by F1 on frames of patients that they never saw."
+    ]
 
 
 def _networks(description: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from finetune.classifier import Classifier
+from finetune.frame_head import FramesToLabels
 
 MAX_DIFFERENCE = 1e-5
 
@@ -43,6 +44,18 @@ class Teller(nn.Module):
         if self.metadata is not None:
             embedding = self.metadata.fuse(embedding, metadata)
         return self.task.probabilities(self.head(embedding))
+
+
+class Framer(nn.Module):
+    """What a `Listener` answers to probabilities of events, frame by frame [W, N, E], for a classifier with a head over frames."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        assert isinstance(classifier.head, FramesToLabels), "a head over frames"
+        self.head = classifier.head
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        return self.head.event_probabilities(feature_map)
 
 
 class Network(nn.Module):
@@ -83,7 +96,7 @@ def trace(classifier: Classifier, window: int) -> torch.jit.ScriptModule:
         UserError: the difference is beyond 1e-5, so that the file would not answer as the model does.
     """
     traced = _traced(Network(classifier), _example(classifier, 3, window, torch.Generator().manual_seed(0)))
-    _check(traced, classifier, window)
+    _check(traced, _probabilities(classifier), classifier, window)
     return traced
 
 
@@ -96,8 +109,18 @@ def trace_apart(classifiers: Mapping[int, Classifier], window: int) -> tuple[tor
         embedding = Listener(first).eval()(windows)
     tellers = {fold: _traced(Teller(classifier), (embedding, *known)) for fold, classifier in classifiers.items()}
     for fold, classifier in classifiers.items():
-        _check(lambda some, *more, teller=tellers[fold]: teller(listener(some), *more), classifier, window)
+        _check(lambda some, *more, teller=tellers[fold]: teller(listener(some), *more), _probabilities(classifier), classifier, window)
     return listener, tellers
+
+
+def trace_framer(framer: nn.Module, listener: nn.Module | None, classifier: Classifier, window: int) -> torch.jit.ScriptModule:
+    """As `trace`, of what makes the events of frames of what a traced ``listener`` answers, or of windows where there is none."""
+    heard = nn.Identity() if listener is None else listener
+    with torch.no_grad():
+        example = heard(*_example(classifier, 3, window, torch.Generator().manual_seed(0)))
+    traced, eager = _traced(framer, (example,)), nn.Sequential(Listener(classifier), Framer(classifier)).eval()
+    _check(lambda windows: traced(heard(windows)), eager, classifier, window)
+    return traced
 
 
 def _traced(module: nn.Module, example: tuple[Tensor, ...]) -> torch.jit.ScriptModule:
@@ -109,14 +132,17 @@ def _traced(module: nn.Module, example: tuple[Tensor, ...]) -> torch.jit.ScriptM
         return _constant(torch.jit.trace(arranged, example, check_trace=False))
 
 
-def _check(traced: Callable[..., Tensor], classifier: Classifier, window: int) -> None:
+def _probabilities(classifier: Classifier) -> Callable[..., Tensor]:
+    return lambda windows, *known: classifier.task.probabilities(classifier(windows, *known))
+
+
+def _check(traced: Callable[..., Tensor], eager: Callable[..., Tensor], classifier: Classifier, window: int) -> None:
     generator, difference = torch.Generator().manual_seed(1), 0.0
     with torch.no_grad():
         for batch in (1, 2, 5):
             windows, *known = _example(classifier, batch, window, generator)
             windows[-1, window // 2 :] = 0.0
-            expected = classifier.task.probabilities(classifier(windows, *known))
-            difference = max(difference, float((traced(windows, *known) - expected).abs().max()))
+            difference = max(difference, float((traced(windows, *known) - eager(windows, *known)).abs().max()))
     check_parity(difference, "The traced network")
 
 

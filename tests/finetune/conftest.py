@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from made_annotated import with_events, write_breaths, write_network
 from made_run import make_oof, write_run
 from made_search import SPACE, search_arguments
 from reported import report
@@ -121,6 +122,22 @@ def exported(exported_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
 def bundle(exported: tuple[Path, dict[str, Any]], tmp_path: Path) -> Path:
     """A copy that a test may spoil."""
     return shutil.copytree(exported[0], tmp_path / "bundle")
+
+
+@pytest.fixture(scope="session")
+def breaths(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with manifest.csv, events.csv, folds.csv and config.yaml, a network over the frames of a smaller one."""
+    folder = tmp_path_factory.mktemp("breaths")
+    write_breaths(folder)
+    write_network(folder / "config.yaml")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def taught_run(breaths: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder of a baseline over frames that the events of ``breaths`` taught, and its figures."""
+    out = tmp_path_factory.mktemp("runs") / "events"
+    return out, main(with_events(breaths, out))
 
 
 @pytest.fixture(scope="session")

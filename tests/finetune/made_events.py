@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -14,6 +15,8 @@ from finetune.predict.model_file import ModelFile
 from finetune.tasks.multilabel import MultiLabel
 
 RATE = 1000
+# Samples of a frame.
+FRAME = 40
 LABELS = ("loud", "positive")
 
 
@@ -24,18 +27,32 @@ class Levels(nn.Module):
         return torch.stack([windows.abs().mean(dim=1), (windows > 0).float().mean(dim=1)], dim=1)
 
 
-def made_model(window_s: float = 0.5, short_clips: str = "repeat") -> ModelFile:
-    """A model of windows of ``window_s`` at 1 kHz that are half a window apart, with the thresholds 0.5 and 0.6."""
+class Steps(nn.Module):
+    """Of the frames of windows [W, T], each of ``FRAME`` samples and the last one shorter: the mean size of the samples, [W, N, 1]."""
+
+    def forward(self, windows: Tensor) -> Tensor:
+        return nn.functional.avg_pool1d(windows.abs().unsqueeze(1), FRAME, ceil_mode=True, count_include_pad=False).transpose(1, 2)
+
+
+def made_model(window_s: float = 0.5, short_clips: str = "repeat", frames: bool = False) -> ModelFile:
+    """A model of windows of ``window_s`` at 1 kHz that are half a window apart, with the thresholds 0.5 and 0.6.
+
+    With ``frames`` it also tells in steps of 40 ms where it is loud, with the threshold 0.3.
+    """
     window = round(window_s * RATE)
-    traced = torch.jit.trace(Levels(), torch.zeros(2, window))
-    model = ExportedModel([traced], list(LABELS), [0.5, 0.6], RATE, window, window // 2, short_clips, "mean").eval()
+    traced, steps = (torch.jit.trace(module, torch.zeros(2, window)) for module in (Levels(), Steps()))
+    framing: dict[str, Any] = {"framers": [steps], "frame_labels": ["loud"], "frame_s": FRAME / RATE} if frames else {}
+    parts = (list(LABELS), [0.5, 0.6], RATE, window, window // 2, short_clips, "mean")
+    model = ExportedModel([traced], *parts, **framing).eval()
     task = MultiLabel(labels=LABELS, exclusive=None)
     description = {"format": FORMAT, "labels": list(LABELS), "thresholds": [0.5, 0.6], "clip_s": window_s, "task": task.describe()}
+    if frames:
+        description["frames"] = {"labels": ["loud"], "frame_s": FRAME / RATE, "thresholds": [0.3]}
     return ModelFile(torch.jit.script(model), {**description, "sample_rate": RATE, "metadata": None}, task)
 
 
-def write_model(path: Path, window_s: float = 0.5) -> Path:
-    model = made_model(window_s)
+def write_model(path: Path, window_s: float = 0.5, frames: bool = False) -> Path:
+    model = made_model(window_s, frames=frames)
     model.module.save(str(path), _extra_files={METADATA_NAME: json.dumps(model.metadata)})
     return path
 

@@ -9,75 +9,20 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-import yaml
+from made_annotated import with_events
 from made_baseline import arguments, noise, write_config
 from refusals import sentence
 
 from common.encoders import EfficientAT
 from common.frontends import LogMel
-from common.manifest import Clip, to_table, write_manifest
 from finetune.__main__ import main
 from finetune.baseline.annotated_events import frame_targets
 from finetune.baseline.frame_features import FrameFeatures
 from finetune.frame_head import FrameHead
 
-RATE = 4000
-# A breath in which the sound is, and one without.
-BREATHS = ((0.0, 1.0), (1.0, 2.0))
 
-
-def write_breaths(folder: Path, patients: int = 9, records: int = 4) -> None:
-    """Records of two breaths, one of which has a tone (a wheeze) or clicks (crackles); their manifest, the events' and folds."""
-    random, clips, events = np.random.default_rng(0), [], []
-    time = np.arange(2 * RATE) / RATE
-    for number in range(patients * records):
-        name, patient = f"r{number:02d}", f"p{number // records}"
-        wheeze, crackle = [(0, 0), (1, 0), (0, 1), (1, 1)][number % 4]
-        place = int(random.integers(2))
-        inside = (time >= place) & (time < place + 1)
-        waveform = 0.02 * random.standard_normal(len(time)) + 0.2 * wheeze * inside * np.sin(2 * np.pi * random.uniform(300, 500) * time)
-        waveform[RATE * place + random.integers(0, RATE, 20)] += 0.7 * crackle
-        path = folder / f"{name}.wav"
-        soundfile.write(path, waveform.clip(-1, 1), RATE, subtype="PCM_16")
-        labels = {"normal": int(not wheeze and not crackle), "wheeze": wheeze, "crackle": crackle}
-        poor = number == 5
-        known: dict[str, int | None] = dict.fromkeys(labels) if poor else dict(labels)
-        clips.append(Clip(name, str(path), name, patient=patient, quality="poor" if poor else "", labels=known))
-        for index, (start_s, end_s) in enumerate(BREATHS if not poor else ()):
-            heard = {label: value if index == place else int(label == "normal") for label, value in labels.items()}
-            events.append(Clip(f"{name}-{index}", str(path), name, start_s, end_s, patient=patient, labels=dict(heard)))
-    write_manifest(folder / "manifest.csv", to_table(clips))
-    write_manifest(folder / "events.csv", to_table(events))
-    main(["folds", "--manifest", str(folder / "manifest.csv"), "--out", str(folder / "folds.csv"), "--num-folds", "3"])
-
-
-@pytest.fixture(scope="module")
-def breaths(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with manifest.csv, events.csv, folds.csv and config.yaml, a network over the frames of a smaller one."""
-    folder = tmp_path_factory.mktemp("breaths")
-    write_breaths(folder)
-    config: dict[str, Any] = yaml.safe_load((Path(__file__).resolve().parents[2] / "configs" / "baseline_events.yaml").read_text())
-    settings = config["model"]["features"]["init_args"]
-    settings["front_end"] = {"class_path": "common.frontends.LogMel", "init_args": {"num_mels": 32, "hop": 32}}
-    # Six layers in, frames are 8 x 8 ms apart; two windows of a record.
-    settings |= {"layers": [4, 6], "clip_s": 1.5}
-    config["model"]["classifier"]["init_args"] |= {"units": 16, "epochs": 12, "batch_size": 8, "lr": 0.02}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    return folder
-
-
-def with_events(breaths: Path, out: Path, *more: str) -> list[str]:
-    return [*arguments(breaths, breaths / "config.yaml", out, "--data.events", str(breaths / "events.csv")), *more]
-
-
-@pytest.fixture(scope="module")
-def finished(breaths: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    out = tmp_path_factory.mktemp("runs") / "events"
-    return out, main(with_events(breaths, out))
-
-
-def test_the_run_is_one_that_report_and_ensemble_take(breaths: Path, finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    run, figures = finished
+def test_the_run_is_one_that_report_and_ensemble_take(breaths: Path, taught_run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    run, figures = taught_run
     assert figures["macro_auroc"] > 0.9
     record = json.loads((run / "run.json").read_text())
     assert record["classifier"]["class_path"].endswith("FrameNetwork") and record["events_hash"]
@@ -91,11 +36,11 @@ def test_the_run_is_one_that_report_and_ensemble_take(breaths: Path, finished: t
 
 
 def test_a_fold_file_answers_what_the_fold_predicted_and_all_share_one_encoder(
-    breaths: Path, finished: tuple[Path, dict[str, Any]], tmp_path: Path
+    breaths: Path, taught_run: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    exported = main(["export", "--run", str(finished[0]), "--out", str(tmp_path / "model.pt")])
+    exported = main(["export", "--run", str(taught_run[0]), "--out", str(tmp_path / "model.pt")])
     manifest = pd.read_csv(breaths / "manifest.csv", index_col="clip_id")
-    predictions = pd.read_csv(finished[0] / "oof.csv").set_index("clip_id")
+    predictions = pd.read_csv(taught_run[0] / "oof.csv").set_index("clip_id")
     for fold, path in enumerate(exported["fold_models"]):
         model = torch.jit.load(path)
         for clip_id, row in predictions[predictions["fold"] == fold].head(4).iterrows():
@@ -106,32 +51,41 @@ def test_a_fold_file_answers_what_the_fold_predicted_and_all_share_one_encoder(
     assert of_all.listener.inlined_graph.findAllNodes("aten::_convolution") and len(list(of_all.networks.children())) == 3
     for network in of_all.networks.children():
         assert not network.inlined_graph.findAllNodes("aten::_convolution")
-    main(["explain", "--run", str(finished[0]), "--out", str(tmp_path / "explained.html"), "--clip", '["r01"]'])
+    main(["explain", "--run", str(taught_run[0]), "--out", str(tmp_path / "explained.html"), "--clip", '["r01"]'])
     assert "occlusion" in (tmp_path / "explained.html").read_text().lower()
 
 
-def test_events_of_held_out_patients_teach_nothing(breaths: Path, finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_events_of_held_out_patients_teach_nothing(breaths: Path, taught_run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """With the held-out patients' events gone or turned round the fold's predictions are the same to the last digit; with others' not."""
     folds = pd.read_csv(breaths / "folds.csv")
     events = pd.read_csv(breaths / "events.csv")
     held_out = events["recording"].isin(folds["recording"][folds["fold"] == 1])
     turned = events.copy()
     turned.loc[held_out, ["wheeze", "crackle"]] = 1 - turned.loc[held_out, ["wheeze", "crackle"]]
-    before = finished[0] / "fold-1" / "predictions.csv"
+    before = taught_run[0] / "fold-1" / "predictions.csv"
     for name, changed in (("gone", events[~held_out]), ("turned", turned)):
         changed.to_csv(tmp_path / f"{name}.csv", index=False)
         main(with_events(breaths, tmp_path / name, "--data.events", str(tmp_path / f"{name}.csv")))
         assert (tmp_path / name / "fold-1" / "predictions.csv").read_bytes() == before.read_bytes()
+        told = {of: json.loads((of / "fold-1" / "fold.json").read_text())["frames"]["wheeze"] for of in (taught_run[0], tmp_path / name)}
+        assert told[taught_run[0]]["auroc"] > 0.8 and 0 < told[taught_run[0]]["threshold"] < 1
+        if name == "gone":
+            assert told[tmp_path / name] == {"frames": 0, "threshold": None, "f1": None, "auroc": None}
+        else:
+            assert told[tmp_path / name]["auroc"] < 0.2, "of the very same answers"
         other = (tmp_path / name / "fold-0" / "predictions.csv").read_bytes()
-        assert other != (finished[0] / "fold-0" / "predictions.csv").read_bytes(), "they train the other folds"
+        assert other != (taught_run[0] / "fold-0" / "predictions.csv").read_bytes(), "they train the other folds"
 
 
-def test_events_teach_and_without_any_the_labels_of_clips_do(breaths: Path, finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_events_teach_and_without_any_the_labels_of_clips_do(
+    breaths: Path, taught_run: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     words = arguments(breaths, breaths / "config.yaml", tmp_path / "none")
     assert main(words)["macro_auroc"] > 0.7
-    taught, untaught = (pd.read_csv(run / "oof.csv")["prob_wheeze"] for run in (finished[0], tmp_path / "none"))
+    taught, untaught = (pd.read_csv(run / "oof.csv")["prob_wheeze"] for run in (taught_run[0], tmp_path / "none"))
     assert not np.allclose(taught, untaught)
     assert "events_hash" not in json.loads((tmp_path / "none" / "run.json").read_text())
+    assert "frames" not in json.loads((tmp_path / "none" / "fold-0" / "fold.json").read_text())
 
 
 def test_frames_hold_what_lies_in_them() -> None:
