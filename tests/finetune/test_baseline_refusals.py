@@ -29,7 +29,10 @@ def test_what_needs_a_network_refuses_a_baseline_in_one_sentence(made: Path, con
         ["explain", "--run", run, "--manifest", manifest, "--clip", '["c001"]'],
     ):
         said = refusal(capsys, [*command, "--out", str(out)])
-        assert f"{run} is a baseline, which has no network: give a run of 'python -m finetune crossval'." in said and not out.exists()
+        assert (
+            f"{run} is a baseline without a network: give a run of 'python -m finetune crossval', or of a baseline over frames." in said
+            and not out.exists()
+        )
 
 
 def test_mistakes_end_in_one_sentence(made: Path, config: Path, tmp_path: Path, capsys: Any) -> None:

@@ -69,7 +69,7 @@ def test_a_network_is_cut_out_of_the_model_as_it_is_alone(exported: tuple[Path, 
         np.testing.assert_allclose(probabilities, expected.numpy(), atol=1e-5, rtol=0)
         assert (flags == expected_flags.numpy()).all()
         encoders = {encoder_of(node.name) for node in onnx.load(tmp_path / "cut.onnx").graph.node} - {None}
-        assert encoders == {f"networks.{number}.encoder"}
+        assert encoders == {f"networks.{number}.listener.encoder"}
     with pytest.raises(UserError, match="an average over 3 networks"):
         cut_network(exported[0] / "model.onnx", tmp_path / "cut.onnx", 0, 3)
     # Of one network there is nothing to cut away.
