@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmarks.lungs.datasets import Unit
 from benchmarks.lungs.packaged import has, seeds_of, unpacked
-from benchmarks.lungs.recipes import DEFAULT, RECIPES
+from benchmarks.lungs.recipes import ALL_RECIPES, DEFAULT
 from finetune.compare.paired import differences
 from finetune.compare.setting import Setting
 from finetune.evaluation.intervals.bootstrap import percentile_interval
@@ -19,7 +19,7 @@ def rows_of(package: pd.DataFrame, unit: Unit, resamples: int) -> list[dict[str,
     for name, judged in unit.tasks.items():
         task = judged.task()
         settings = {}
-        for recipe, of in RECIPES.items():
+        for recipe, of in ALL_RECIPES.items():
             if not has(package, recipe, name):
                 continue
             rule = of.thresholds if task.one_of else None

@@ -42,5 +42,6 @@ RECIPES = {
     "strongest": Recipe(
         "the same stacked with earlier layers and annotated events, classes decided for the score", tuple(MEMBERS), "normal"
     ),
-    DEFAULT: Recipe("SimCLR on the training patients, then fine-tuning, by the default configs", (DEFAULT,)),
 }
+# With those that only run where they are asked for.
+ALL_RECIPES = {**RECIPES, DEFAULT: Recipe("SimCLR on the training patients, then fine-tuning, by the default configs", (DEFAULT,))}

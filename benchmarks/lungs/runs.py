@@ -11,7 +11,7 @@ import pandas as pd
 from benchmarks.commands import call
 from benchmarks.lungs.datasets import SOUNDS, Judged, Unit
 from benchmarks.lungs.packaged import CLIP, packed
-from benchmarks.lungs.recipes import DEFAULT, DEFAULT_CONFIGS, MEMBERS, RECIPES, TAUGHT
+from benchmarks.lungs.recipes import ALL_RECIPES, DEFAULT, DEFAULT_CONFIGS, MEMBERS, TAUGHT
 from common.files import read_csv
 from common.manifest import read_manifest
 
@@ -62,7 +62,7 @@ def run_all(unit: Unit, inputs: Inputs, out: Path) -> tuple[pd.DataFrame, pd.Dat
             if inputs.default:
                 runs[DEFAULT] = out / "runs" / f"{DEFAULT}-{name}-{seed}"
                 minutes[runs[DEFAULT].name] = _default(unit, judged, inputs, seed, out, runs[DEFAULT])["minutes"]
-            for recipe, of in RECIPES.items():
+            for recipe, of in ALL_RECIPES.items():
                 if not set(of.members) <= set(runs):
                     continue
                 runs[recipe] = _joined([runs[member] for member in of.members], out / "runs" / f"{recipe}-{name}-{seed}")
@@ -72,7 +72,7 @@ def run_all(unit: Unit, inputs: Inputs, out: Path) -> tuple[pd.DataFrame, pd.Dat
                 clips = oof["clip_id"] if clips is None else clips
                 oof = oof.loc[clips]
                 columns[f"fold/{seed}"] = oof["fold"].to_numpy()
-                (columns if run in RECIPES else of_members).update(packed(run, name, seed, judged.task(), oof))
+                (columns if run in ALL_RECIPES else of_members).update(packed(run, name, seed, judged.task(), oof))
     assert clips is not None, "there is a seed, a task and a recipe"
     table = read_manifest(inputs.manifest, unit.labels, classes=unit.classes).set_index("clip_id", drop=False)
     described = table.loc[clips, [*CLIP, *unit.labels, *unit.classes, *unit.about]].reset_index(drop=True)
