@@ -101,7 +101,7 @@ def _bundle(options: argparse.Namespace) -> str:
     """The bundle of the best single network, that over frames, on the folds of the first seed; made once."""
     from benchmarks.lungs.recipes import TAUGHT
 
-    run, out = options.out / "runs" / f"{TAUGHT}-{BUNDLED}-{options.seeds[0]}", options.out / "bundle"
+    run, out = options.out / "runs" / f"{TAUGHT}-{BUNDLED}-{options.seeds[0]}", options.out / f"bundle-{options.seeds[0]}"
     if not out.is_dir():
         call("finetune", "export", "--run", run, "--out", out)
     return str(out)

@@ -1,5 +1,6 @@
 """The classifier: front end, encoder, head, metadata where asked for, and how they are trained."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from common.training.parts import check_parts
 from common.windows import pool_windows
 from finetune.encoder_source import front_end_and_encoder
 from finetune.evaluation.metrics.label_metrics import auroc
+from finetune.folds.table import TRAIN
 from finetune.frame_head import FrameHead, FramesToLabels
 from finetune.head import Head
 from finetune.metadata import Metadata
@@ -180,6 +182,21 @@ class Classifier(DescribedModule):
                 "set trainer.gradient_clip_val, or train at full precision, in another --out."
             )
         return pool_windows(self.task.probabilities(logits), clip, num_clips, self.aggregate), logits
+
+    def on_fit_start(self) -> None:
+        # A run that goes on has them from its checkpoint.
+        if isinstance(self.head, FramesToLabels) and self.trainer.ckpt_path is None:
+            self.head.measure(self._training_maps())
+
+    @torch.no_grad()
+    def _training_maps(self) -> Iterator[Tensor]:
+        """The feature maps of the training clips' windows, [W, D, N], as the encoder is before the first step."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        training = self.encoder.training
+        self.encoder.eval()
+        for rows in data.rows[TRAIN].split(data.batch_size):
+            yield self.encoder.feature_map(self.front_end(data.whole_clips(rows, self.device)["waveform"]))
+        self.encoder.train(training)
 
     def on_train_start(self) -> None:
         # Here too, since a run that goes on within an epoch does not begin one.

@@ -6,12 +6,18 @@ CNN-Transformer and Automatic Threshold Optimization", section II); see `finetun
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from common.described import Described
 from common.encoders.base import Encoder
+
+# Of a feature that never changes.
+LEAST_DEVIATION = 1e-3
+# Windows measured at a time.
+SOME = 256
 
 
 class FrameHead(Described):
@@ -50,7 +56,7 @@ class FramesToLabels(nn.Module):
 
     Attributes:
         events: labels of the E events that each frame is told.
-        mean, deviation: of the features, float32 [D]; 0 and 1 until they are set.
+        mean, deviation: of the features, float32 [D]; 0 and 1 until `measure` sets them.
         networks: `AttentiveGru` s, from standardised frames [B, N, D] to logits of events [B, N, E] and of labels [B, L].
     """
 
@@ -69,6 +75,19 @@ class FramesToLabels(nn.Module):
     def embedding(encoder: Encoder, spectrogram: Tensor) -> Tensor:
         """What the head takes of ``spectrogram`` [B, 1, F, N]: the feature map [B, D, N']."""
         return encoder.feature_map(spectrogram)
+
+    @torch.no_grad()
+    def measure(self, feature_maps: Iterable[Tensor]) -> None:
+        """Set mean and deviation to those of training windows' feature maps, [B, D, N] each."""
+        count, total, squares = 0, torch.zeros(len(self.mean), dtype=torch.float64), torch.zeros(len(self.mean), dtype=torch.float64)
+        for some in feature_maps:
+            # Not every accelerator has double precision.
+            values = some.cpu().double()
+            count += values.shape[0] * values.shape[2]
+            total += values.sum(dim=(0, 2))
+            squares += values.square().sum(dim=(0, 2))
+        self.mean.copy_(total / count)
+        self.deviation.copy_((squares / count - (total / count).square()).clamp(min=LEAST_DEVIATION**2).sqrt())
 
     def standardised(self, feature_map: Tensor) -> Tensor:
         """[B, D, N] to frames [B, N, D]."""

@@ -26,7 +26,7 @@ FOLD, PREDICTIONS, VALIDATED = "fold.json", "predictions.csv", "validation.csv"
 
 # Key of run.json that only such a run has -> what it is and what to give in its place.
 WITHOUT_NETWORKS = {
-    "classifier": "a baseline without a network: give a run of 'python -m finetune crossval', or of a baseline over frames",
+    "classifier": "a baseline without a network: give a run of 'python -m finetune crossval', or of 'baseline' over frames by this version",
     "ensemble": "an ensemble, which has no networks of its own: give one of the runs that it combines",
     "transfer": "another run judged on a second manifest, without networks of its own: give that run",
 }

@@ -49,6 +49,10 @@ class LayerFrames(Encoder):
                 f"of {MANY_FRAMES} frames of the spectrogram {said or 'nothing is left'}: expected layers of as many frames each"
             )
         self.num_features = sum(of.shape[1] * of.shape[2] for of in found.values())
+        # What lies behind the last of them takes no part: several processes would wait for its gradients.
+        for parameters in encoder.layer_groups()[max(layers) + 1 :]:
+            for parameter in parameters:
+                parameter.requires_grad_(False)
         self.stride = round(MANY_FRAMES / frames[layers[0]])
 
     def frame_s(self, front_end: FrontEnd) -> float:

@@ -35,10 +35,15 @@ def check_parts(front_end: FrontEnd, encoder: Encoder, clip_s: float, *augmentat
     training = encoder.training
     try:
         with torch.no_grad():
-            encoder.eval()(front_end(torch.zeros(1, samples)))
+            found = encoder.eval()(front_end(torch.zeros(1, samples))).shape[1]
     except (RuntimeError, ValueError) as error:
         size = f"{front_end.num_bins} bins and {front_end.num_frames(samples)} frames"
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise UserError(f"The encoder {type(encoder).__name__} does not take the front end's spectrograms of {size}: {reason}.") from error
     finally:
         encoder.train(training)
+    if found != encoder.num_features:
+        raise UserError(
+            f"The encoder {type(encoder).__name__} was made for {encoder.num_features} features and has {found} of the front end's "
+            f"{front_end.num_bins} bins: set its num_bins to {front_end.num_bins}."
+        )

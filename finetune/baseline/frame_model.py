@@ -1,5 +1,6 @@
 """One fold's head over frames: trained on the clips and events of training patients, it gives the probabilities of other clips."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +14,10 @@ from finetune.baseline.frame_figures import frame_figures
 from finetune.baseline.frame_network import FrameNetwork
 from finetune.baseline.frames import Frames
 from finetune.classifier import Classifier
-from finetune.frame_head import AttentiveGru, FramesToLabels
+from finetune.frame_head import SOME, AttentiveGru, FramesToLabels
 from finetune.losses import masked_bce
 from finetune.tasks.base import Task
 
-# Of a feature that never changes.
-LEAST_DEVIATION = 1e-3
 LARGEST_NORM = 5.0
 
 
@@ -60,8 +59,7 @@ class FrameModel:
         frames, events, labels = (torch.from_numpy(part).float() for part in (windows, held, of_windows))
         with torch.random.fork_rng(devices=[]):
             self.head = self.settings.head.make(windows.shape[2], len(self.task.labels))
-            self.head.mean.copy_(frames.mean(dim=(0, 1)))
-            self.head.deviation.copy_(frames.std(dim=(0, 1), correction=0).clamp(min=LEAST_DEVIATION))
+            self.head.measure(frames.transpose(1, 2).split(SOME))
             for number in range(len(self.head.networks)):
                 torch.manual_seed(1000 * self.seed + number)
                 network = AttentiveGru(windows.shape[2], len(self.task.labels), self.settings.head)
@@ -72,16 +70,14 @@ class FrameModel:
     def probabilities(self, features: Frames) -> np.ndarray:
         """Of n clips, the mean of their windows', float64 [n, L]; one clip at a time, so that none depends on the others."""
         with torch.inference_mode():
-            maps = (torch.from_numpy(clip).transpose(1, 2) for clip in features.features)
-            return torch.stack([self.task.probabilities(self.head(clip)).mean(dim=0) for clip in maps]).double().numpy()
+            return torch.stack([self.task.probabilities(self.head(clip)).mean(dim=0) for clip in _maps(features)]).double().numpy()
 
     def held_out_figures(self, features: Frames) -> dict[str, Any]:
         """``frames``, see `finetune.baseline.frame_figures.frame_figures`, of the clips that the fold holds out; nothing without events."""
         if not self.taught:
             return {}
         with torch.inference_mode():
-            maps = (torch.from_numpy(clip).transpose(1, 2) for clip in features.features)
-            found = [self.head.event_probabilities(clip).flatten(0, 1).double().numpy() for clip in maps]
+            found = [self.head.event_probabilities(clip).flatten(0, 1).double().numpy() for clip in _maps(features)]
         targets = [held.reshape(-1, held.shape[2]) for held in features.targets]
         return {"frames": frame_figures(np.concatenate(targets), np.concatenate(found), self.settings.events)}
 
@@ -131,6 +127,11 @@ class FrameModel:
                     f"Of the frames that shall teach {label!r} in a fold, {present} hold an event of it and {absent} do not, and both are "
                     "needed: annotate more, take fewer folds, or leave it out of --model.classifier.init_args.events."
                 )
+
+
+def _maps(features: Frames) -> Iterator[Tensor]:
+    """The feature map of each clip's windows, [W, D, N]."""
+    return (torch.from_numpy(clip).transpose(1, 2) for clip in features.features)
 
 
 def _positive_weights(held: np.ndarray) -> Tensor:

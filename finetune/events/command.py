@@ -40,8 +40,8 @@ def events(
         out: folder to write; new or empty.
         model: file that 'python -m finetune export' wrote. It hears --input.
         input: recordings (WAV, FLAC or OGG), or folders, which are searched for them at any depth.
-        run: in place of --model and --input: folder that 'python -m finetune crossval' wrote. Every whole recording of its manifest is
-            judged by the network of the fold that held its patient out, with thresholds from the other folds.
+        run: in place of --model and --input: folder that 'python -m finetune crossval', or 'baseline' over frames, wrote. Every whole
+            recording of its manifest is judged by the network of the fold that held its patient out, with thresholds from the other folds.
         manifest: of the run, where it is no longer where run.json says.
         thresholds: of the run: what they maximise on the clips of the other folds, as in 'report'. "f1" finds fewer events that are none.
         by: "frames" (the track has a row per frame of a window) or "windows" (a row per window); by default frames of a model that

@@ -16,7 +16,7 @@ def explain(clip: list[str], out: str, run: str | None = None, model: str | None
     Args:
         clip: ids of the clips, as the manifest names them.
         out: page to write, one HTML file that opens without network.
-        run: folder of 'python -m finetune crossval'; each clip is judged by the fold that holds it out.
+        run: folder of 'python -m finetune crossval', or of 'baseline' over frames; each clip is judged by the fold that holds it out.
         model: checkpoint of one fold (best.ckpt) in place of a run; it may have been trained on the clips.
         manifest: says where the clips' audio is; the run's own by default.
 

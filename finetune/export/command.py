@@ -31,7 +31,7 @@ def export(
     differs by more than 1e-5. With an --out that ends in .pt only the TorchScript file is written, and beside it NAME.fold-K.pt.
 
     Args:
-        run: folder that 'python -m finetune crossval' or 'ensemble' wrote.
+        run: folder that 'python -m finetune crossval' or 'ensemble' wrote, or 'baseline' of a network over frames.
         out: folder to write; a bundle that is there is replaced whole. Or a file that ends in .pt.
         per_fold: write the single folds' files too.
         thresholds: what each label's threshold maximises out of fold: "youden" (sensitivity + specificity - 1), "f1", or "equal" (the

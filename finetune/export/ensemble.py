@@ -34,7 +34,8 @@ class ExportedMembers:
         self.evaluation = evaluation
         # The ensemble is calibrated, not its members.
         uncalibrated = replace(evaluation, calibration=Calibration("none", {}, {}))
-        self.members = [ExportedFolds(self._member(path), uncalibrated, folds) for path in run.record["ensemble"]["runs"]]
+        runs = map(self._member, run.record["ensemble"]["runs"])
+        self.members = [ExportedFolds(member, uncalibrated, folds, with_frames=False) for member in runs]
         self.metadata = _in_common(self.members)
 
     def assemble(self, folds: list[int]) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:

@@ -43,12 +43,13 @@ class ExportedFolds:
         run: the run's folder.
         evaluation: of its out-of-fold predictions; gives thresholds and figures.
         folds: folds to open.
+        with_frames: whether the file tells frames too, where the run was taught events of them.
 
     Raises:
         UserError: the run has no networks, a fold has no checkpoint, or the folds do not take the same windows.
     """
 
-    def __init__(self, run: RunFolder, evaluation: Evaluation, folds: list[int]) -> None:
+    def __init__(self, run: RunFolder, evaluation: Evaluation, folds: list[int], with_frames: bool = True) -> None:
         run.require_networks()
         self.run = run
         self.evaluation = evaluation
@@ -60,7 +61,7 @@ class ExportedFolds:
                 raise UserError(f"Folds {folds[0]} and {fold} of {run.path} differ in {self.geometry} and {geometry}: train them alike.")
         self.metadata = _in_one_vocabulary(classifiers)
         self.encoder = type(classifiers[folds[0]].encoder).__name__
-        self.frames = frame_events(run, classifiers[folds[0]])
+        self.frames = frame_events(run, classifiers[folds[0]]) if with_frames else None
         self.eager_parts, self.traced_parts = self._parts(classifiers)
 
     def assemble(self, folds: list[int]) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:

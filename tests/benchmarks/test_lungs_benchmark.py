@@ -122,8 +122,8 @@ def test_the_network_over_frames_is_exported_on_request(
     exported: list[tuple[object, ...]] = []
     # Of a network at 32 kHz it takes a minute, and has tests of its own.
     monkeypatch.setattr(run, "call", lambda *said: exported.append(said))
-    assert run.main([*words, "--bundle"])["bundle"] == str(out / "bundle") and "bundle" not in figures
-    assert exported == [("finetune", "export", "--run", out / "runs" / "events-wheeze_crackle-0", "--out", out / "bundle")]
+    assert run.main([*words, "--bundle"])["bundle"] == str(out / "bundle-0") and "bundle" not in figures
+    assert exported == [("finetune", "export", "--run", out / "runs" / "events-wheeze_crackle-0", "--out", out / "bundle-0")]
     assert (out / "runs" / "events-wheeze_crackle-0" / "fold-0" / "best.ckpt").is_file()
 
 

@@ -15,10 +15,12 @@ from refusals import sentence
 
 from common.encoders import EfficientAT
 from common.frontends import LogMel
+from common.training.checkpoint import open_module
 from finetune.__main__ import main
 from finetune.baseline.annotated_events import frame_targets
 from finetune.baseline.frame_features import FrameFeatures
-from finetune.frame_head import FrameHead
+from finetune.classifier import Classifier
+from finetune.frame_head import FrameHead, FramesToLabels
 
 
 def test_the_run_is_one_that_report_and_ensemble_take(breaths: Path, taught_run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -130,6 +132,27 @@ def test_the_head_hears_both_directions_and_averages_its_networks() -> None:
             other = frames.clone()
             other[:, changed] += 1
             assert (head.networks[0](other)[0][:, place] != alone[0][0][:, place]).all()
+
+
+def test_crossval_trains_the_same_head_on_standardised_frames(made: Path, tmp_path: Path, capsys: Any) -> None:
+    encoder = {"class_path": "common.encoders.EfficientAT", "init_args": {"width": 0.1}}
+    frames = {"class_path": "common.encoders.LayerFrames", "init_args": {"encoder": encoder, "num_bins": 16, "layers": [4, 6]}}
+    head = {"class_path": "finetune.frame_head.FrameHead", "init_args": {"events": ["wheeze"], "units": 8}}
+    data = ["--data.manifest", str(made / "manifest.csv"), "--data.folds", str(made / "folds.csv"), "--data.store", str(made / "store")]
+    words = ["fit", "-c", str(made / "tiny.yaml"), *data, "--model.encoder", json.dumps(frames), "--model.frame_head", json.dumps(head)]
+    words += ["--model.dropout", "0", "--trainer.max_epochs", "1"]
+    main([*words, "--model.mode", "linear_probe", "--out", str(tmp_path / "run")])
+    model = open_module(tmp_path / "run" / "best.ckpt", Classifier)
+    assert isinstance(model.head, FramesToLabels)
+    waveforms = [soundfile.read(path, dtype="float32")[0] for path in pd.read_csv(made / "manifest.csv")["path"]]
+    with torch.inference_mode():
+        windows = torch.stack([torch.from_numpy(np.resize(waveform, 4000)) for waveform in waveforms])
+        found = model.head.standardised(model.encoder.feature_map(model.front_end(windows)))
+    # Of all clips, those of validation and held-out patients among them, whose beginnings alone are taken here.
+    assert found.mean(dim=(0, 1)).abs().max() < 0.6 and (found.std(dim=(0, 1)) - 1).abs().max() < 0.6
+    frames["init_args"]["num_bins"] = 64
+    words[words.index("--model.encoder") + 1] = json.dumps(frames)
+    assert "set its num_bins to 16" in sentence(capsys, [*words, "--out", str(tmp_path / "other")])
 
 
 def test_what_does_not_fit_is_refused_in_one_sentence(breaths: Path, tmp_path: Path, capsys: Any) -> None:

@@ -30,7 +30,8 @@ def test_what_needs_a_network_refuses_a_baseline_in_one_sentence(made: Path, con
     ):
         said = refusal(capsys, [*command, "--out", str(out)])
         assert (
-            f"{run} is a baseline without a network: give a run of 'python -m finetune crossval', or of a baseline over frames." in said
+            f"{run} is a baseline without a network: give a run of 'python -m finetune crossval', or of 'baseline' over frames by this version."
+            in said
             and not out.exists()
         )
 
