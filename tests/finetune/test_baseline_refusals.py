@@ -29,11 +29,8 @@ def test_what_needs_a_network_refuses_a_baseline_in_one_sentence(made: Path, con
         ["explain", "--run", run, "--manifest", manifest, "--clip", '["c001"]'],
     ):
         said = refusal(capsys, [*command, "--out", str(out)])
-        assert (
-            f"{run} is a baseline without a network: give a run of 'python -m finetune crossval', or of 'baseline' over frames by this version."
-            in said
-            and not out.exists()
-        )
+        assert f"{run} is a baseline without a network: give a run of 'python -m finetune crossval', or of 'baseline'" in said
+        assert not out.exists()
 
 
 def test_mistakes_end_in_one_sentence(made: Path, config: Path, tmp_path: Path, capsys: Any) -> None:
