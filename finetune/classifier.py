@@ -1,6 +1,5 @@
 """The classifier: front end, encoder, head, metadata where asked for, and how they are trained."""
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -16,14 +15,14 @@ from common.training.optim import OptimizerName, configure, learning_rate, param
 from common.training.parts import check_parts
 from common.windows import pool_windows
 from finetune.encoder_source import front_end_and_encoder
-from finetune.evaluation.metrics.label_metrics import auroc
-from finetune.folds.table import TRAIN
 from finetune.frame_head import FrameHead, FramesToLabels
 from finetune.head import Head
 from finetune.metadata import Metadata
 from finetune.mix.base import BatchMix
 from finetune.tasks.base import Task
+from finetune.training_maps import training_maps
 from finetune.unfreezing import GradualUnfreezing, rest_frozen_norms
+from finetune.validation_areas import validation_areas
 
 # Of a batch of whole clips, so that a few long recordings do not fill the memory.
 WINDOWS_AT_ONCE = 64
@@ -186,17 +185,7 @@ class Classifier(DescribedModule):
     def on_fit_start(self) -> None:
         # A run that goes on has them from its checkpoint.
         if isinstance(self.head, FramesToLabels) and self.trainer.ckpt_path is None:
-            self.head.measure(self._training_maps())
-
-    @torch.no_grad()
-    def _training_maps(self) -> Iterator[Tensor]:
-        """The feature maps of the training clips' windows, [W, D, N], as the encoder is before the first step."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        training = self.encoder.training
-        self.encoder.eval()
-        for rows in data.rows[TRAIN].split(data.batch_size):
-            yield self.encoder.feature_map(self.front_end(data.whole_clips(rows, self.device)["waveform"]))
-        self.encoder.train(training)
+            self.head.measure(training_maps(self, self.trainer.datamodule))  # type: ignore[attr-defined]
 
     def on_train_start(self) -> None:
         # Here too, since a run that goes on within an epoch does not begin one.
@@ -237,16 +226,11 @@ class Classifier(DescribedModule):
         The score is the mean AUROC of the task's scored labels: of those that have both classes among the validation clips, where
         some have not; where none has, the negative validation loss.
         """
-        probabilities, target = (_gather(torch.cat(parts)) for parts in zip(*self._validated, strict=True))
+        probabilities, target = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
         self._validated.clear()
-        areas = {}
-        for column, label in enumerate(self.task.labels):
-            known = ~target[:, column].isnan()
-            truth = target[known, column] == 1
-            area = auroc(truth.cpu().numpy(), probabilities[known, column].cpu().double().numpy())
-            if area is not None:
-                areas[label] = area
-                self.log(f"val/auroc/{label}", area)
+        areas = validation_areas(self.task.labels, probabilities, target)
+        for label, area in areas.items():
+            self.log(f"val/auroc/{label}", area)
         scored = [areas[label] for label in self.task.scored if label in areas]
         if len(scored) == len(self.task.scored):
             self.log("val/macro_auroc", sum(scored) / len(scored))
@@ -306,12 +290,3 @@ class Classifier(DescribedModule):
         ):
             if not low <= value <= high:
                 raise ValueError(f"model.{name} is {value:g}, expected {low:g} to {high:g}")
-
-
-def _gather(values: Tensor) -> Tensor:
-    """``values`` of all processes, one after the other along the first dimension; they may differ in length."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return values
-    from torchmetrics.utilities.distributed import gather_all_tensors
-
-    return torch.cat(gather_all_tensors(values))

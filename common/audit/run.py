@@ -21,6 +21,8 @@ from common.progress import console, say
 
 FORMAT = "auscult.audit/1"
 LABELS = ("normal", "wheeze", "crackle")
+# Suffixes of its files: whoever gives one to --out would look for a table there.
+WRITTEN = (".csv", ".json", ".html")
 
 
 def audit(
@@ -49,7 +51,8 @@ def audit(
         and the paths of the clean manifest and the page.
 
     Raises:
-        UserError: the manifest is missing or wrong, no clip would be left, or ``strict`` allows none to be removed.
+        UserError: the manifest is missing or wrong, ``out`` is named like a file, no clip would be left, or ``strict`` allows none to
+            be removed.
     """
     if sample_rate <= 0 or pictures < 0 or (workers or 0) < 0:
         raise UserError(
@@ -57,6 +60,8 @@ def audit(
             "and no negative number."
         )
     folder = Path(out)
+    if folder.suffix in WRITTEN and not folder.is_dir():
+        raise UserError(f"--out {out} is named like a file, and the audit writes a folder with manifest.csv in it: name it {folder.stem}.")
     clean = folder / "manifest.csv"
     if clean.resolve() == Path(manifest).resolve():
         raise UserError(f"The clean manifest would overwrite {manifest}: choose another --out.")
