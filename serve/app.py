@@ -19,8 +19,8 @@ from serve.labels_question import LabelsQuestion
 from serve.metrics import Metrics
 from serve.observed import Observed, note, refusal_of_status, refused
 from serve.predictor import Predictor
-from serve.question import A, Question
-from serve.schemas import NOTE, RECORDINGS_BODY, ErrorAnswer, FramesAnswer, Health, ModelAnswer, PredictAnswer, SwapAnswer
+from serve.question import Question
+from serve.schemas import NOTE, RECORDINGS_BODY, A, ErrorAnswer, FramesAnswer, Health, ModelAnswer, PredictAnswer, SwapAnswer
 from serve.settings import Settings
 from serve.uploads import discard
 

@@ -17,8 +17,8 @@ from serve.errors import Refusal
 from serve.metadata import metadata_row
 from serve.metrics import Metrics
 from serve.noise import NOISE_ONLY
-from serve.question import A, Question
-from serve.schemas import Problem
+from serve.question import Question
+from serve.schemas import A, Problem
 from serve.settings import Settings
 from serve.uploads import Upload, read_uploads
 

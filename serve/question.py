@@ -1,6 +1,6 @@
 """What can be asked of recordings: a question per address. All else about a request is the same for each of them."""
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 
@@ -8,9 +8,7 @@ from serve.batching import Batcher
 from serve.decode import Decoded
 from serve.engine import Model
 from serve.metrics import Metrics
-from serve.schemas import AnyRecordingAnswer
-
-A = TypeVar("A", bound=AnyRecordingAnswer)
+from serve.schemas import A
 
 
 class Question(Generic[A]):

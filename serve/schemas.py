@@ -1,6 +1,6 @@
 """What clients send and receive, with the examples that /openapi.json shows."""
 
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -73,22 +73,22 @@ class RecordingFrames(AnyRecordingAnswer):
     labels: list[EventAnswer] = Field(default=[], description="one per event that the model tells; they may be fewer than its labels")
 
 
-class AnyAnswer(BaseModel):
+A = TypeVar("A", bound=AnyRecordingAnswer)
+
+
+class AnyAnswer(BaseModel, Generic[A]):
     model: str = Field(description="version of the bundle that answered all of them", examples=["3fd2a7b0c1e4"])
     request_id: str = Field(examples=["5f0c8d0e7f6b4b0c9d7a2f3e1c4b5a69"])
+    results: list[A]
     note: str = Field(default=NOTE, examples=[NOTE])
 
 
-class PredictAnswer(AnyAnswer):
+class PredictAnswer(AnyAnswer[RecordingAnswer]):
     """Answers in the order of the recordings."""
 
-    results: list[RecordingAnswer]
 
-
-class FramesAnswer(AnyAnswer):
+class FramesAnswer(AnyAnswer[RecordingFrames]):
     """Events frame by frame, in the order of the recordings."""
-
-    results: list[RecordingFrames]
 
 
 class Recording(BaseModel):

@@ -31,16 +31,16 @@ def _band(band: tuple[float, float] | None) -> str:
 
 
 def track_rows(track: Track) -> list[Row]:
-    """One row per window."""
+    """One row per window or frame."""
     return [
         {
-            "From (s)": f"{track.begin_s[window]:.2f}",
-            "To (s)": f"{track.end_s[window]:.2f}",
-            **{label: _probability(track.probabilities[window, column]) for column, label in enumerate(track.labels)},
-            "Present": ", ".join(label for label, present in zip(track.labels, track.present[window], strict=True) if present) or "none",
+            "From (s)": f"{track.begin_s[row]:.2f}",
+            "To (s)": f"{track.end_s[row]:.2f}",
+            **{label: _probability(track.probabilities[row, column]) for column, label in enumerate(track.labels)},
+            "Present": ", ".join(label for label, present in zip(track.labels, track.present[row], strict=True) if present) or "none",
             "Faults": ", ".join(found) or "none",
         }
-        for window, found in enumerate(track.faults)
+        for row, found in enumerate(track.faults)
     ]
 
 

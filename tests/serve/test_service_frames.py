@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +20,12 @@ from finetune.predict.model_file import ModelFile
 from finetune.tasks.multilabel import MultiLabel
 from serve.engine import load_model
 from serve.errors import StartError
-from serve.frames import joined, window_starts, windows_of
+from serve.frames import joined, windows_of
 from tests.serve.made_bundle import FRAMES, RATE, made_bundle, made_clip, made_onnx_bundle, write_description
 from tests.serve.serving import GOOD, Serving, serving, wav
 from tests.serve.test_refusals import AUDIO, reason
 
 TOLERANCE = 1e-5
-
-
-@pytest.fixture(scope="module")
-def frames_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_bundle(tmp_path_factory.mktemp("frames") / "bundle", frames=True)
 
 
 @pytest.fixture(scope="module")
@@ -113,12 +107,6 @@ def test_each_time_has_the_frame_of_the_window_in_whose_middle_it_lies_most(samp
         assert code // 1000 == window and abs(code % 1000 - min(frames - 1, int(frame))) <= (min(frame % 1, 1 - frame % 1) < 0.51)
 
 
-def test_windows_cover_a_recording() -> None:
-    assert window_starts(10, 20, 5).tolist() == [0]
-    assert window_starts(20, 20, 5).tolist() == [0]
-    assert window_starts(31, 20, 5).tolist() == [0, 5, 10, 11]
-
-
 def test_many_recordings_and_a_bad_one_are_answered_in_their_order(service: Serving) -> None:
     files = [wav(waxing(seconds, rate, seed), rate) for seed, (seconds, rate) in enumerate([(3.1, 4000), (0.7, 8000), (3.1, 4000)])]
     alone = [service.frames(file).json()["results"][0] for file in files]
@@ -136,21 +124,6 @@ def test_base64_in_json_is_answered_as_a_file_is(service: Serving) -> None:
     (by_file,) = service.frames(GOOD).json()["results"]
     (by_text,) = service.client.post("/v1/frames", json={"recordings": [{"audio": AUDIO}]}).json()["results"]
     assert by_text == by_file
-
-
-def test_both_questions_may_wait_at_once(service: Serving) -> None:
-    """Windows for frames are never joined to recordings for labels, nor to shorter windows."""
-    files = [wav(waxing(seconds, RATE, 5), RATE) for seconds in (1.0, 0.6, 9.3)]
-    expected = [[ask(file).json()["results"] for file in files] for ask in (service.predict, service.frames)]
-    with ThreadPoolExecutor(6) as clients:
-        for _ in range(5):
-            waiting = [[clients.submit(ask, file) for file in files] for ask in (service.predict, service.frames)]
-            for found, wanted in zip(waiting, expected, strict=True):
-                for response, (alone,) in zip(found, wanted, strict=True):
-                    (result,) = response.result().json()["results"]
-                    for label, other in zip(result["labels"], alone["labels"], strict=True):
-                        key = "probabilities" if "probabilities" in label else "probability"
-                        np.testing.assert_allclose(label[key], other[key], atol=1e-6)
 
 
 def test_rows_of_silence_are_flagged(service: Serving) -> None:
