@@ -24,6 +24,9 @@ INK, PALE, GRID = "#1f2933", "#9cc3de", "#e4e7eb"
 HATCH = "////"
 WIDTH_IN = 10.0
 DPI = 110
+# Of the picture's width, that a label's name takes.
+NAME_SHARE = 0.08
+MOST_LINED = 100
 # Any: the type of an rcParams key is a Literal of every one there is.
 STYLE: Any = {
     "font.size": 10,
@@ -138,11 +141,22 @@ def _labels_over(axes: Axes, track: Track, duration_s: float) -> None:
     height = min(0.12, 0.8 / len(track.labels)) * top
     for column, label in enumerate(track.labels):
         middle = top - (column + 0.6) * height
-        for begin, end in track.spans(column):
-            axes.barh(middle, end - begin, left=begin, height=0.75 * height, color="white", alpha=0.85, edgecolor=INK, linewidth=0.8)
+        spans = track.spans(column)
+        # Lines round bars that are narrower than they are would leave nothing white.
+        line = 0.8 if len(spans) <= MOST_LINED else 0.0
+        _stretches(axes, spans, (middle - 0.375 * height, 0.75 * height), facecolor="white", alpha=0.85, edgecolor=INK, linewidth=line)
+        for number, (begin, end) in enumerate(spans):
+            # Of many short ones only the first is named: a name that is longer than its bar looks like one.
+            if number and end - begin < NAME_SHARE * duration_s:
+                continue
             near_end = begin > 0.9 * duration_s
             name = axes.text(end if near_end else begin, middle, f" {label} ", va="center", ha="right" if near_end else "left", fontsize=8)
             name.set(color=INK, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.3})
+
+
+def _stretches(axes: Axes, spans: list[tuple[float, float]], low_height: tuple[float, float], **look: Any) -> None:
+    """Stretches of time as one artist: a long recording may have a thousand."""
+    axes.broken_barh([(begin, end - begin) for begin, end in spans], low_height, **look)
 
 
 def _probability(axes: Axes, track: Track, column: int) -> None:
@@ -151,8 +165,8 @@ def _probability(axes: Axes, track: Track, column: int) -> None:
         axes.axhspan(*band, facecolor="none", edgecolor=VERMILION, hatch=HATCH, linewidth=0, zorder=0)
     axes.axhline(track.thresholds[column], color=INK, linewidth=1.2, linestyle="--")
     axes.stairs(track.probabilities[:, column], track.edges_s, color=BLUE, linewidth=1.6, baseline=None)
-    for begin, end in track.spans(column):
-        axes.axvspan(begin, end, facecolor=PALE, alpha=0.5, hatch="..", edgecolor=BLUE, linewidth=0, zorder=0)
+    dotted: Any = {"facecolor": PALE, "alpha": 0.5, "hatch": "..", "edgecolor": BLUE, "linewidth": 0, "zorder": 0}
+    _stretches(axes, track.spans(column), (0, 1), **dotted, transform=axes.get_xaxis_transform())
     axes.set(ylim=(-0.04, 1.04), yticks=(0, 1))
     axes.set_ylabel(track.labels[column], rotation=0, ha="right", va="center")
 
