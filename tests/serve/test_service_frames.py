@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,31 @@ def test_another_bundle_answers_from_its_swap_on(frames_bundle: Path, bundle: Pa
         second, none = answers
         assert second.json()["model"] != first["model"] and second.json()["results"][0]["labels"] != first["results"][0]["labels"]
         assert reason(none) == "no_frames"
+
+
+def test_rows_are_of_one_model_also_where_another_takes_over_meanwhile(frames_bundle: Path, tmp_path: Path) -> None:
+    """Under load: each answer is wholly that of the version that it names."""
+    place, token = tmp_path / "current", {"authorization": "Bearer secret"}
+    bundles = [frames_bundle, made_bundle(tmp_path / "other", seed=9, frames=True)]
+    content = wav(waxing(60.0, RATE), RATE)
+    place.symlink_to(bundles[1])
+    # A group of two windows at a time: a swap falls between two of them.
+    with serving(place, token="secret", max_batch=2) as service, ThreadPoolExecutor(3) as clients:
+        seen: dict[str, list[np.ndarray]] = {}
+        for turn in range(6):
+            waiting = [clients.submit(service.frames, content, headers=token) for _ in range(3)]
+            place.unlink()
+            place.symlink_to(bundles[turn % 2])
+            assert service.client.post("/v1/model", headers=token).json()["outcome"] == "swapped"
+            for response in waiting:
+                body = response.result().json()
+                seen.setdefault(body["model"], []).append(rows_of(body["results"][0]))
+    assert len(seen) == 2, "one of the models was never asked"
+    first, second = seen.values()
+    for rows in seen.values():
+        assert all(np.abs(other - rows[0]).max() < 1e-6 for other in rows)
+    # In every window, else a mixture could pass.
+    assert (np.abs(first[0] - second[0]).max(axis=1) > 1e-4).mean() > 0.9
 
 
 def test_frames_count_as_recordings_and_not_as_scores(frames_bundle: Path) -> None:
