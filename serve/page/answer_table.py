@@ -31,17 +31,21 @@ def _band(band: tuple[float, float] | None) -> str:
 
 
 def track_rows(track: Track) -> list[Row]:
-    """One row per window or frame."""
-    return [
-        {
-            "From (s)": f"{track.begin_s[row]:.2f}",
-            "To (s)": f"{track.end_s[row]:.2f}",
-            **{label: _probability(track.probabilities[row, column]) for column, label in enumerate(track.labels)},
-            "Present": ", ".join(label for label, present in zip(track.labels, track.present[row], strict=True) if present) or "none",
-            "Faults": ", ".join(found) or "none",
-        }
-        for row, found in enumerate(track.faults)
-    ]
+    """One row per window or frame, or of a long recording per `Track.table_step` of them: the highest of their probabilities."""
+    rows = []
+    for first in range(0, len(track.faults), track.table_step):
+        part = slice(first, first + track.table_step)
+        highest, present = track.probabilities[part].max(axis=0), track.present[part].any(axis=0)
+        rows.append(
+            {
+                "From (s)": f"{track.begin_s[part][0]:.2f}",
+                "To (s)": f"{track.end_s[part][-1]:.2f}",
+                **{label: _probability(value) for label, value in zip(track.labels, highest, strict=True)},
+                "Present": ", ".join(label for label, there in zip(track.labels, present, strict=True) if there) or "none",
+                "Faults": ", ".join(dict.fromkeys(fault for found in track.faults[part] for fault in found)) or "none",
+            }
+        )
+    return rows
 
 
 def _probability(value: float) -> str:

@@ -69,11 +69,12 @@ def overview(recording: Recording, facts: ModelFacts, track: Track) -> Picture:
         rows[-1].set_xlabel("Time (s)")
         rows[-1].set_xlim(0, recording.duration_s)
         top = min(facts.band_hz, recording.sample_rate / 2)
+        numbers = "the same numbers" if track.table_step == 1 else f"the highest of every {track.table_step}"
         said = "; ".join(f"{label} {_spans_in_words(track, column)}" for column, label in enumerate(track.labels))
         return Picture(
             _png(figure),
             f"Waveform, spectrogram up to {top:g} Hz and probability of each label over {recording.duration_s:.1f} s. "
-            f"Present: {said}. The table of {track.by} has the same numbers.",
+            f"Present: {said}. The table of {track.by} has {numbers}.",
         )
 
 

@@ -12,7 +12,7 @@ from serve.page.metadata import ask_metadata
 from serve.page.model_facts import ModelFacts
 from serve.page.recording import playable
 from serve.page.report import report
-from serve.page.track_words import about, legend, table_name
+from serve.page.track_words import about, legend, table_name, table_offer
 from serve.page.words import faults, plain, quality, verdict
 
 UPLOAD, RECORD = "Upload a file", "Record with the microphone"
@@ -107,7 +107,7 @@ def _show_answer(judgement: Judgement, several: bool) -> None:
     st.markdown(about(track, judgement.facts))
     st.image(judgement.overview.png, alt=judgement.overview.alt, width="stretch")
     st.markdown(legend(track))
-    with st.expander(f"The same numbers as a table, {plain(judgement.service)}"):
+    with st.expander(f"{table_offer(track)}, {plain(judgement.service)}"):
         _table(track_rows(track), table_name(track))
 
 

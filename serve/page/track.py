@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 
 Band = tuple[float, float]
+# A browser needs a minute for a table of some thousand rows, and nobody reads it.
+MOST_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Track:
     def step_s(self) -> float:
         """From the beginning of a row to that of the next, s; 0 for one row alone."""
         return float(self.begin_s[1] - self.begin_s[0]) if len(self.begin_s) > 1 else 0.0
+
+    @property
+    def table_step(self) -> int:
+        """How many neighbouring rows are one in a table, so that the frames of a long recording fit into it."""
+        return -(-len(self.begin_s) // MOST_ROWS)
 
     def spans(self, column: int) -> list[tuple[float, float]]:
         """Stretches (begin, end), s, of neighbouring rows in which a label is present."""

@@ -31,4 +31,11 @@ def legend(track: Track) -> str:
 
 
 def table_name(track: Track) -> str:
+    if track.table_step > 1:
+        return f"Highest probabilities of every {track.table_step} neighbouring {track.by}"
     return f"Probabilities of each {ROW[track.by]}"
+
+
+def table_offer(track: Track) -> str:
+    """What there is to open below the picture."""
+    return f"The highest of every {track.table_step} {track.by} as a table" if track.table_step > 1 else "The same numbers as a table"

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from serve.page.answer_table import track_rows
 from serve.page.app import FLEXIBLE
 from serve.page.client import Service, ServiceError
 from serve.page.judgement import judge
 from serve.page.model_facts import facts_of
 from serve.page.report import report
+from serve.page.track import MOST_ROWS
 from serve.schemas import ModelAnswer
 from tests.serve.made_bundle import FRAMES, RATE, made_bundle
 from tests.serve.serving import Serving, serving, wav
@@ -112,6 +114,14 @@ def test_a_recording_of_the_longest_kind_is_drawn(taught: Serving) -> None:
     service = Service("events", taught.url, TOKEN)
     judged = judge(service, facts_of(service.describe()), "x.wav", wav(waxing(600.0, 1000), 1000), 0.5)
     assert judged.track.edges_s[-1] == 600.0 and len(judged.track.edges_s) == len(judged.track.probabilities) + 1 > 8000
+    rows = track_rows(judged.track)
+    assert judged.track.table_step > 1 and len(rows) <= MOST_ROWS and (rows[0]["From (s)"], rows[-1]["To (s)"]) == ("0.00", "600.00")
+    assert rows[1]["From (s)"] == rows[0]["To (s)"]
+    # What is present somewhere in a row stands in it, and its highest probability.
+    step = judged.track.table_step
+    assert rows[3]["wheeze"] == f"{judged.track.probabilities[3 * step : 4 * step, 0].max():.3f}" and "wheeze" in rows[3]["Present"]
+    said = f"has the highest of every {step}"
+    assert said in judged.overview.alt and f"Highest probabilities of every {step} neighbouring frames" in report([judged])
     assert "and more" in judged.overview.alt and len(judged.overview.alt) < 2000
 
 

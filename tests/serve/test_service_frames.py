@@ -226,17 +226,18 @@ def test_rows_are_of_one_model_also_where_another_takes_over_meanwhile(frames_bu
     bundles = [frames_bundle, made_bundle(tmp_path / "other", seed=9, frames=True)]
     content = wav(waxing(60.0, RATE), RATE)
     place.symlink_to(bundles[1])
-    # A group of two windows at a time: a swap falls between two of them.
-    with serving(place, token="secret", max_batch=2) as service, ThreadPoolExecutor(3) as clients:
-        seen: dict[str, list[np.ndarray]] = {}
+    seen: dict[str, list[np.ndarray]] = {}
+    # A group of two windows at a time, so that windows for both models wait at once.
+    with serving(place, token="secret", max_batch=2, max_batch_seconds=2) as service, ThreadPoolExecutor(12) as clients:
+        waiting = []
         for turn in range(6):
-            waiting = [clients.submit(service.frames, content, headers=token) for _ in range(3)]
+            waiting += [clients.submit(service.frames, content, headers=token) for _ in range(2)]
             place.unlink()
             place.symlink_to(bundles[turn % 2])
             assert service.client.post("/v1/model", headers=token).json()["outcome"] == "swapped"
-            for response in waiting:
-                body = response.result().json()
-                seen.setdefault(body["model"], []).append(rows_of(body["results"][0]))
+        for response in waiting:
+            body = response.result().json()
+            seen.setdefault(body["model"], []).append(rows_of(body["results"][0]))
     assert len(seen) == 2, "one of the models was never asked"
     first, second = seen.values()
     for rows in seen.values():
