@@ -35,7 +35,7 @@ def track_rows(track: Track) -> list[Row]:
     rows = []
     for first in range(0, len(track.faults), track.table_step):
         part = slice(first, first + track.table_step)
-        highest, present = track.probabilities[part].max(axis=0), track.present[part].any(axis=0)
+        highest, present = track.probabilities[part].max(axis=0).tolist(), track.present[part].any(axis=0).tolist()
         rows.append(
             {
                 "From (s)": f"{track.begin_s[part][0]:.2f}",

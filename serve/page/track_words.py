@@ -11,8 +11,8 @@ def about(track: Track, facts: ModelFacts) -> str:
     if track.by == "frames":
         return (
             f"A track of frames: {len(track.faults)} of about {facts.frame_s:.3g} s, told in windows of {facts.window_s:g} s that overlap "
-            "by half, each frame by the window in whose middle it lies most. Thresholds are those of the frames. Neighbouring frames "
-            "are not joined to events: no gap is closed, and none is too short."
+            "by half, each frame by the window in whose middle it lies most. Thresholds are the frames' own. Neighbouring frames are "
+            "not joined to events: no gap is closed, and none is too short."
         )
     step = f", one every {track.step_s:.3g} s" if track.step_s else ""
     return (
