@@ -4,6 +4,8 @@ import csv
 import io
 from collections.abc import Sequence
 
+import numpy as np
+
 from serve.page.model_facts import ModelFacts
 from serve.page.track import Track
 from serve.page.words import decision, faults
@@ -35,7 +37,7 @@ def track_rows(track: Track) -> list[Row]:
     rows = []
     for first in range(0, len(track.faults), track.table_step):
         part = slice(first, first + track.table_step)
-        highest, present = track.probabilities[part].max(axis=0).tolist(), track.present[part].any(axis=0).tolist()
+        highest, present = np.maximum.reduce(track.probabilities[part]), np.logical_or.reduce(track.present[part])
         rows.append(
             {
                 "From (s)": f"{track.begin_s[part][0]:.2f}",

@@ -99,7 +99,7 @@ def _overlap(models: list[tuple[Service, ModelFacts]]) -> float:
     by_windows = [service.name for service, facts in models if facts.frame_s is None]
     if not by_windows:
         return OVERLAP
-    only = None if len(by_windows) == len(models) else f"Of {', '.join(by_windows)}; the others tell frames."
+    only = None if len(by_windows) == len(models) else f"Of {plain(', '.join(by_windows))}; the others tell frames."
     return st.select_slider(
         "Overlap of windows over time", [0.0, 0.5, 0.75], OVERLAP, format_func=lambda share: f"{share:.0%}", help=only, key="overlap"
     )
