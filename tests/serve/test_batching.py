@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from serve.batching import Answer, Batcher
+from serve.decode import Decoded
 from serve.engine import Engine, FrameEngine, Model, load_model
 from serve.errors import Refusal
+from serve.frames_question import FramesQuestion
 from serve.metrics import Metrics
 from tests.serve.made_bundle import LABELS, made_clip
 
@@ -123,6 +126,30 @@ def test_windows_for_frames_share_a_call_where_they_are_equally_long(frames_bund
     for one, among in zip(alone, together, strict=True):
         assert isinstance(one, Answer) and isinstance(among, Answer) and one.probabilities.shape == (14, 2)
         assert np.abs(one.probabilities - among.probabilities).max() <= TOLERANCE and one.flags == among.flags
+
+
+def test_a_long_recording_s_frames_let_others_through(frames_bundle: Path) -> None:
+    loaded = load_model(frames_bundle, "torch", threads=1)
+    spy = FrameSpy(loaded.engine)
+    watched = Model(loaded.bundle, loaded.backend, spy)
+    long = Decoded(made_clip(10.0, 4000, 3)[:, 0], 4000, 1, False)
+
+    async def together() -> dict[str, Any]:
+        batcher = Batcher(4, 120.0, Metrics())
+        frames = asyncio.create_task(FramesQuestion().ask(batcher, watched, long, None))
+        await asyncio.sleep(0)
+        labels = asyncio.create_task(batcher.answer(watched, long.waveform[:4000], 4000))
+        await asyncio.sleep(0)
+        await batcher.start()
+        await labels
+        _, said = await frames
+        await batcher.stop()
+        return said
+
+    said = asyncio.run(together())
+    # Nineteen windows in groups of four, and behind the first of them who came next.
+    group, other = (4, 4000, 0), (1, 4000, 4000)
+    assert spy.calls == [group, other, group, group, group, (3, 4000, 0)] and said["end_s"][-1] == 10.0
 
 
 def test_one_recording_that_fails_costs_no_other_its_answer(model: Model) -> None:
