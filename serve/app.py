@@ -13,16 +13,19 @@ from serve.auth import check_token
 from serve.current_model import CurrentModel
 from serve.engine import Model
 from serve.errors import REASONS, Refusal
+from serve.frames_question import FramesQuestion
 from serve.hangup import swap_on_hangup
+from serve.labels_question import LabelsQuestion
 from serve.metrics import Metrics
 from serve.observed import Observed, note, refusal_of_status, refused
 from serve.predictor import Predictor
-from serve.schemas import NOTE, PREDICT_BODY, ErrorAnswer, Health, ModelAnswer, PredictAnswer, SwapAnswer
+from serve.question import Question
+from serve.schemas import NOTE, RECORDINGS_BODY, A, ErrorAnswer, FramesAnswer, Health, ModelAnswer, PredictAnswer, SwapAnswer
 from serve.settings import Settings
 from serve.uploads import discard
 
 VERSION = "1"
-ROUTES = frozenset({"/v1/predict", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
+ROUTES = frozenset({"/v1/predict", "/v1/frames", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
 LIMITS = ("max_bytes", "max_files", "max_seconds", "max_channels", "max_rate_hz", "timeout_s")
 
 
@@ -59,24 +62,36 @@ def create_app(settings: Settings, model: Model, swapped: Callable[[], Awaitable
     async def on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
         return refused(request, refusal_of_status(error.status_code), metrics)
 
-    @app.post("/v1/predict", response_model=PredictAnswer, responses=errors, openapi_extra=PREDICT_BODY, summary="Answer recordings")
-    async def predict(request: Request) -> PredictAnswer:
+    async def answers(request: Request, question: Question[A]) -> dict[str, Any]:
         try:
             check_token(request.headers.get("authorization"), token)
-            answered, results = await predictor.predict(request)
+            answered, results = await predictor.answers(request, question)
         except Refusal:
             await discard(request, settings.max_bytes)
             raise
         seconds = sum(result.duration_s or 0.0 for result in results)
         note(request, recordings=len(results), clip_seconds=round(seconds, 3), model=answered.bundle.version)
-        return PredictAnswer(model=answered.bundle.version, request_id=request.state.request_id, results=results)
+        return {"model": answered.bundle.version, "request_id": request.state.request_id, "results": results}
+
+    @app.post("/v1/predict", response_model=PredictAnswer, responses=errors, openapi_extra=RECORDINGS_BODY, summary="Answer recordings")
+    async def predict(request: Request) -> PredictAnswer:
+        return PredictAnswer(**await answers(request, LabelsQuestion()))
+
+    @app.post("/v1/frames", response_model=FramesAnswer, responses=errors, openapi_extra=RECORDINGS_BODY, summary="Tell events in time")
+    async def frames(request: Request) -> FramesAnswer:
+        return FramesAnswer(**await answers(request, FramesQuestion()))
 
     @app.get("/v1/model", response_model=ModelAnswer, responses={401: {"model": ErrorAnswer}}, summary="Describe the model")
     async def describe(request: Request) -> ModelAnswer:
         check_token(request.headers.get("authorization"), token)
-        bundle, limits = current.model.bundle, {name: getattr(settings, name) for name in LIMITS}
+        now = current.model
         return ModelAnswer(
-            version=bundle.version, backend=current.model.backend, description=bundle.description, card=bundle.card, limits=limits
+            version=now.bundle.version,
+            backend=now.backend,
+            description=now.bundle.description,
+            card=now.bundle.card,
+            limits={name: getattr(settings, name) for name in LIMITS},
+            frames=now.frame_engine is not None,
         )
 
     @app.post("/v1/model", response_model=SwapAnswer, responses={s: errors[s] for s in (401, 409)}, summary="Read the bundle again")

@@ -1,7 +1,8 @@
 """Recordings of several requests answered in one call of the model, without changing any answer.
 
 The model promises that a row's answer depends neither on other rows nor on what lies beyond its length; so recordings of one rate are
-padded to the longest and joined. Nothing is waited for: while the model computes, the next recordings gather.
+padded to the longest and joined. Windows that are asked for their frames are joined where they are equally long. Nothing is waited for:
+while the model computes, the next recordings gather.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from serve.metrics import Metrics
 
 @dataclass(frozen=True)
 class Answer:
-    """Of one recording: probabilities float32 [L], and the bits of its quality flags."""
+    """Of one recording: probabilities float32 [L], or of one window [N, E], and the bits of its quality flags."""
 
     probabilities: np.ndarray
     flags: int
@@ -32,6 +33,7 @@ class _Waiting:
     waveform: np.ndarray
     sample_rate: int
     metadata: np.ndarray | None
+    frames: bool
     answer: "asyncio.Future[Answer]" = field(repr=False)
 
 
@@ -45,7 +47,7 @@ class Batcher:
     """
 
     def __init__(self, max_batch: int, max_batch_s: float, metrics: Metrics) -> None:
-        self._max_batch = max_batch
+        self.max_batch = max_batch
         self._max_batch_s = max_batch_s
         self._metrics = metrics
         self._queue: deque[_Waiting] = deque()
@@ -62,20 +64,23 @@ class Batcher:
         await asyncio.gather(self._running, return_exceptions=True)
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    async def answer(self, model: Model, waveform: np.ndarray, sample_rate: int, metadata: np.ndarray | None = None) -> Answer:
-        """The answer of ``model`` for one recording.
+    async def answer(
+        self, model: Model, waveform: np.ndarray, sample_rate: int, metadata: np.ndarray | None = None, frames: bool = False
+    ) -> Answer:
+        """The answer of ``model`` for one recording, or for one window of it.
 
         Args:
             model: that answers, also where another has taken its place meanwhile.
             waveform: float32 [T].
             sample_rate: Hz.
             metadata: float32 [M]; None for a model that takes none.
+            frames: ask for the events of each frame, of a model that has a ``frame_engine``; the waveform is then one window.
 
         Raises:
             Refusal: the model has no answer for it.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(model, waveform, sample_rate, metadata, future))
+        self._queue.append(_Waiting(model, waveform, sample_rate, metadata, frames, future))
         self._metrics.queue_depth.set(len(self._queue))
         self._arrived.set()
         return await future
@@ -115,8 +120,11 @@ class Batcher:
                 batch, longest = [waiting], len(waiting.waveform)
                 continue
             first, widest = batch[0], max(longest, len(waiting.waveform))
-            alike = waiting.model is first.model and waiting.sample_rate == first.sample_rate
-            fits = len(batch) < self._max_batch and (len(batch) + 1) * widest <= self._max_batch_s * first.sample_rate
+            alike = waiting.model is first.model and waiting.sample_rate == first.sample_rate and waiting.frames == first.frames
+            if first.frames:
+                # The call for frames takes no lengths.
+                alike = alike and len(waiting.waveform) == len(first.waveform)
+            fits = len(batch) < self.max_batch and (len(batch) + 1) * widest <= self._max_batch_s * first.sample_rate
             if alike and fits:
                 batch.append(waiting)
                 longest = widest
@@ -147,8 +155,12 @@ def _ask(batch: list[_Waiting]) -> list[Answer | Refusal]:
     for row, waiting in zip(padded, batch, strict=True):
         row[: len(waiting.waveform)] = waiting.waveform
     given = [waiting.metadata for waiting in batch if waiting.metadata is not None]
-    engine, sample_rate = batch[0].model.engine, batch[0].sample_rate
-    probabilities, flags = engine.answer(padded, sample_rate, lengths, np.stack(given) if given else None)
+    model, sample_rate = batch[0].model, batch[0].sample_rate
+    if batch[0].frames:
+        assert model.frame_engine is not None
+        probabilities, flags = model.frame_engine.frames(padded, sample_rate)
+    else:
+        probabilities, flags = model.engine.answer(padded, sample_rate, lengths, np.stack(given) if given else None)
     answers: list[Answer | Refusal] = []
     for row, bits in zip(probabilities, flags, strict=True):
         if np.isfinite(row).all():

@@ -46,6 +46,11 @@ class Bundle:
         """What the model takes beside the audio: ``columns``, ``numbers``, ``vocabularies``; None where nothing."""
         return self.description.get("metadata")
 
+    @property
+    def frames(self) -> dict[str, Any] | None:
+        """The events that the model tells frame by frame: ``labels``, ``thresholds``, ``frame_s``; None where it tells none."""
+        return self.description.get("frames")
+
 
 def read_bundle(folder: Path, backend: str, sign_key: Path | None = None) -> Bundle:
     """Read a bundle; every file that the service opens is checked against its hash first, and nothing of it is run.

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from serve.bundle import Bundle, read_bundle
 from serve.errors import StartError
+from serve.frames import check_frames
 from serve.golden import check_golden
 
 Backend = Literal["torch", "onnx", "onnx-int8", "onnx-float16"]
@@ -36,6 +37,26 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class FrameEngine(Engine, Protocol):
+    """A model that is loaded by a library that can also ask it for frames, where the bundle has any."""
+
+    def frames(self, windows: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tell the events of each frame.
+
+        Args:
+            windows: float32 [B, T], none longer than the bundle's ``clip_s``; a shorter one is filled as in training.
+            sample_rate: Hz, of all windows.
+
+        Returns:
+            Probabilities float32 [B, N, E], of frames that begin ``frame_s`` apart, and the bits of the quality flags int64 [B].
+
+        Raises:
+            Refusal: the rate cannot be resampled.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Model:
     """A bundle and the engine that runs it."""
@@ -44,12 +65,17 @@ class Model:
     backend: Backend
     engine: Engine
 
+    @property
+    def frame_engine(self) -> FrameEngine | None:
+        """The engine, where the bundle tells frames and the engine can be asked for them."""
+        return self.engine if self.bundle.frames is not None and isinstance(self.engine, FrameEngine) else None
+
 
 def load_model(folder: Path, backend: Backend, threads: int, sign_key: Path | None = None) -> Model:
     """Read, check and load a bundle, and ask it its golden clips.
 
     Raises:
-        StartError: it is damaged, does not open, or does not answer its golden clips as it must.
+        StartError: it is damaged, does not open, does not answer its golden clips as it must, or tells other frames than it says.
     """
     bundle = read_bundle(folder, backend, sign_key)
     engine: Engine
@@ -68,4 +94,6 @@ def load_model(folder: Path, backend: Backend, threads: int, sign_key: Path | No
             f"--backend {backend} needs a library that is not installed ({error.name}): install it, or choose another."
         ) from error
     check_golden(bundle, engine, folder)
-    return Model(bundle, backend, engine)
+    model = Model(bundle, backend, engine)
+    check_frames(model, folder)
+    return model

@@ -33,6 +33,7 @@ REASONS = {
     "too_many_files": Reason(422, "more recordings than `max_files`"),
     "bad_base64": Reason(422, "the recording's text is not base64"),
     "bad_metadata": Reason(422, "metadata that the model does not take, or of the wrong type"),
+    "no_frames": Reason(422, "the bundle tells no events frame by frame, or the backend cannot"),
     "not_audio": Reason(422, "it does not open as WAV, FLAC or OGG"),
     "no_samples": Reason(422, "the recording holds no samples"),
     "too_long": Reason(422, "longer than `max_seconds` or the bundle's `limits.max_s`, or its header says so"),

@@ -1,4 +1,4 @@
-"""A request for predictions, from its body to its answers: admitted, read, decoded, answered, within its time."""
+"""A request about recordings, from its body to its answers: admitted, read, decoded, answered, within its time."""
 
 import asyncio
 import time
@@ -10,7 +10,6 @@ from starlette.requests import Request
 from serve.batching import Batcher
 from serve.budget import Budget
 from serve.current_model import CurrentModel
-from serve.decision import flag_names, label_answers, the_one
 from serve.decode import Decoded, DecodeLimits
 from serve.decoders import Decoders
 from serve.engine import Model
@@ -18,7 +17,8 @@ from serve.errors import Refusal
 from serve.metadata import metadata_row
 from serve.metrics import Metrics
 from serve.noise import NOISE_ONLY
-from serve.schemas import Problem, RecordingAnswer
+from serve.question import Question
+from serve.schemas import A, Problem
 from serve.settings import Settings
 from serve.uploads import Upload, read_uploads
 
@@ -50,8 +50,8 @@ class Predictor:
             await self.decoders.stop()
             await self._batcher.stop()
 
-    async def predict(self, request: Request) -> tuple[Model, list[RecordingAnswer]]:
-        """The answers to a request's recordings, in their order, and the model that gave all of them.
+    async def answers(self, request: Request, question: Question[A]) -> tuple[Model, list[A]]:
+        """What ``question`` says of a request's recordings, in their order, and the model that gave all answers.
 
         Of several recordings, one that is refused has its own ``error``; a single one is refused as a request is.
 
@@ -63,13 +63,14 @@ class Predictor:
                 async with asyncio.timeout(self._settings.timeout_s):
                     uploads = await read_uploads(request, self._settings.max_bytes, self._settings.max_files)
                     model = self.current.model
-                    answers = await self._all(model, uploads)
+                    question.check(model)
+                    answers = await self._all(model, uploads, question)
             except TimeoutError as error:
                 raise Refusal("timed_out", f"The request was not answered within {self._settings.timeout_s:g} s.") from error
         if len(answers) == 1 and isinstance(answers[0], Refusal):
             self._metrics.recordings.labels("failed").inc()
             raise answers[0]
-        return model, [self._counted(model, index, answer) for index, answer in enumerate(answers)]
+        return model, [self._counted(model, question, index, answer) for index, answer in enumerate(answers)]
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
@@ -84,35 +85,32 @@ class Predictor:
             self._in_flight -= 1
             self._metrics.in_flight.dec()
 
-    async def _all(self, model: Model, uploads: list[Upload]) -> list[RecordingAnswer | Refusal]:
+    async def _all(self, model: Model, uploads: list[Upload], question: Question[A]) -> list[A | Refusal]:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._one_or_refusal(model, index, upload)) for index, upload in enumerate(uploads)]
+            tasks = [group.create_task(self._one_or_refusal(model, index, upload, question)) for index, upload in enumerate(uploads)]
         return [task.result() for task in tasks]
 
-    async def _one_or_refusal(self, model: Model, index: int, upload: Upload) -> RecordingAnswer | Refusal:
+    async def _one_or_refusal(self, model: Model, index: int, upload: Upload, question: Question[A]) -> A | Refusal:
         try:
-            return await self._one(model, index, upload)
+            return await self._one(model, index, upload, question)
         except Refusal as refusal:
             return refusal
 
-    async def _one(self, model: Model, index: int, upload: Upload) -> RecordingAnswer:
+    async def _one(self, model: Model, index: int, upload: Upload, question: Question[A]) -> A:
         metadata = metadata_row(upload.metadata, model.bundle.metadata)
         async with self._decoded(upload.content) as decoded:
             duration_s = check_limits(decoded, model.bundle.description.get("limits") or {})
-            answer = await self._batcher.answer(model, decoded.waveform, decoded.sample_rate, metadata)
-        description = model.bundle.description
-        labels = label_answers(answer.probabilities, description)
-        return RecordingAnswer(
+            flags, said = await question.ask(self._batcher, model, decoded, metadata)
+        return question.answer(
             index=index,
-            status="flagged" if answer.flags else "ok",
-            flags=flag_names(answer.flags, description),
+            status="flagged" if flags else "ok",
+            flags=flags,
             # Silence is steady too, and has a flag of its own.
-            warnings=[NOISE_ONLY] if decoded.steady_noise and not answer.flags else [],
+            warnings=[NOISE_ONLY] if decoded.steady_noise and not flags else [],
             duration_s=duration_s,
             sample_rate=decoded.sample_rate,
             channels=decoded.channels,
-            labels=labels,
-            decided=the_one(labels, description),
+            **said,
         )
 
     @asynccontextmanager
@@ -124,20 +122,17 @@ class Predictor:
             yield decoded
         self._metrics.decoded_bytes.set(self._budget.held)
 
-    def _counted(self, model: Model, index: int, answer: RecordingAnswer | Refusal) -> RecordingAnswer:
+    def _counted(self, model: Model, question: Question[A], index: int, answer: A | Refusal) -> A:
         if isinstance(answer, Refusal):
             self._metrics.errors.labels(answer.reason).inc()
-            answer = RecordingAnswer(index=index, status="failed", error=problem(answer))
+            self._metrics.recordings.labels("failed").inc()
+            return question.answer(index=index, status="failed", error=problem(answer))
         self._metrics.recordings.labels(answer.status).inc()
         if answer.duration_s is not None:
             self._metrics.clip_seconds.observe(answer.duration_s)
         for flag in (*answer.flags, *answer.warnings):
             self._metrics.flags.labels(flag).inc()
-        for label in answer.labels:
-            self._metrics.score.labels(label.label).observe(label.probability)
-        if answer.labels:
-            probabilities = {label.label: label.probability for label in answer.labels}
-            self._metrics.drift.observe(model.bundle.version, probabilities, answer.flags)
+        question.observe(self._metrics, model, answer)
         return answer
 
 

@@ -2,9 +2,11 @@
 
 import io
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from serve.bundle import Bundle
 from serve.errors import Refusal, StartError
@@ -37,14 +39,21 @@ class TorchEngine:
         self, waveform: np.ndarray, sample_rate: int, lengths: np.ndarray, metadata: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `serve.engine.Engine`."""
+        beside = [] if metadata is None else [torch.from_numpy(metadata)]
+        return self._asked(self._module, waveform, sample_rate, torch.from_numpy(lengths), *beside)
+
+    def frames(self, windows: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `serve.engine.FrameEngine`."""
+        return self._asked(self._module.frames, windows, sample_rate)
+
+    def _asked(
+        self, call: Callable[..., tuple[Tensor, Tensor]], waveform: np.ndarray, sample_rate: int, *beside: Tensor
+    ) -> tuple[np.ndarray, np.ndarray]:
         # OpenMP keeps the number for each thread that calls, so it is set where it is used.
         torch.set_num_threads(self._threads)
-        given = [torch.from_numpy(waveform), sample_rate, torch.from_numpy(lengths)]
-        if metadata is not None:
-            given.append(torch.from_numpy(metadata))
         try:
             with torch.inference_mode():
-                probabilities, flags = self._module(*given)
+                probabilities, flags = call(torch.from_numpy(waveform), sample_rate, *beside)
         except (RuntimeError, torch.jit.Error) as error:
             if "cannot resample" in str(error):
                 raise Refusal("unsupported_rate", f"{sample_rate} Hz has no usable common divisor with the model's rate.") from error

@@ -4,6 +4,8 @@ import csv
 import io
 from collections.abc import Sequence
 
+import numpy as np
+
 from serve.page.model_facts import ModelFacts
 from serve.page.track import Track
 from serve.page.words import decision, faults
@@ -31,17 +33,21 @@ def _band(band: tuple[float, float] | None) -> str:
 
 
 def track_rows(track: Track) -> list[Row]:
-    """One row per window."""
-    return [
-        {
-            "From (s)": f"{track.begin_s[window]:.2f}",
-            "To (s)": f"{track.end_s[window]:.2f}",
-            **{label: _probability(track.probabilities[window, column]) for column, label in enumerate(track.labels)},
-            "Present": ", ".join(label for label, present in zip(track.labels, track.present[window], strict=True) if present) or "none",
-            "Faults": ", ".join(found) or "none",
-        }
-        for window, found in enumerate(track.faults)
-    ]
+    """One row per window or frame, or of a long recording per `Track.table_step` of them: the highest of their probabilities."""
+    rows = []
+    for first in range(0, len(track.faults), track.table_step):
+        part = slice(first, first + track.table_step)
+        highest, present = np.maximum.reduce(track.probabilities[part]), np.logical_or.reduce(track.present[part])
+        rows.append(
+            {
+                "From (s)": f"{track.begin_s[part][0]:.2f}",
+                "To (s)": f"{track.end_s[part][-1]:.2f}",
+                **{label: _probability(value) for label, value in zip(track.labels, highest, strict=True)},
+                "Present": ", ".join(label for label, there in zip(track.labels, present, strict=True) if there) or "none",
+                "Faults": ", ".join(dict.fromkeys(fault for found in track.faults[part] for fault in found)) or "none",
+            }
+        )
+    return rows
 
 
 def _probability(value: float) -> str:

@@ -12,6 +12,8 @@ from serve.page.words import NOT_A_DIAGNOSIS, plain
 
 QUICK, FLEXIBLE = "Quick: the first model, as it was set up", "Flexible: choose models, and how they are asked"
 ONE, MANY = "One recording", "Many recordings"
+# Of windows, as a share.
+OVERLAP = 0.5
 # The notice stays in sight while the page is scrolled, and nothing shows above it.
 STYLE = """<style>
 div:has(> .st-key-notice) { position: sticky; top: 0; z-index: 90; }
@@ -36,7 +38,7 @@ def main() -> None:
         return
     mode = st.sidebar.radio("Mode", [QUICK, FLEXIBLE], key="mode")
     models = _answering(services[:1] if mode == QUICK else services)
-    overlap = 0.5
+    overlap = OVERLAP
     if mode == FLEXIBLE and models:
         models, overlap = _chosen(models)
     for service, facts in models:
@@ -66,7 +68,7 @@ def _answering(services: list[Service]) -> list[tuple[Service, ModelFacts]]:
 
 
 def _chosen(models: list[tuple[Service, ModelFacts]]) -> tuple[list[tuple[Service, ModelFacts]], float]:
-    """The models that the reader picks, and the share by which windows overlap."""
+    """The models that the reader picks, and the share by which windows overlap where a model is asked by windows."""
     known = {service.name: (service, facts) for service, facts in models}
     with st.sidebar:
         names = st.multiselect(
@@ -77,9 +79,7 @@ def _chosen(models: list[tuple[Service, ModelFacts]]) -> tuple[list[tuple[Servic
             help="Several are shown one below the other, and side by side.",
             key="models",
         )
-        overlap = st.select_slider(
-            "Overlap of windows over time", [0.0, 0.5, 0.75], 0.5, format_func=lambda share: f"{share:.0%}", key="overlap"
-        )
+        overlap = _overlap([known[name] for name in names])
     st.header("Models at hand", anchor=False)
     st.table(
         [
@@ -92,6 +92,17 @@ def _chosen(models: list[tuple[Service, ModelFacts]]) -> tuple[list[tuple[Servic
     if not names:
         st.info("Choose a model in the sidebar.")
     return [known[name] for name in names], overlap
+
+
+def _overlap(models: list[tuple[Service, ModelFacts]]) -> float:
+    """The share by which windows overlap, where models are asked by windows; those that tell frames are not asked so."""
+    by_windows = [service.name for service, facts in models if facts.frame_s is None]
+    if not by_windows:
+        return OVERLAP
+    only = None if len(by_windows) == len(models) else f"Of {plain(', '.join(by_windows))}; the others tell frames."
+    return st.select_slider(
+        "Overlap of windows over time", [0.0, 0.5, 0.75], OVERLAP, format_func=lambda share: f"{share:.0%}", help=only, key="overlap"
+    )
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import httpx
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from serve.schemas import ErrorAnswer, ModelAnswer, PredictAnswer, Problem, RecordingAnswer
+from serve.schemas import A, AnyAnswer, ErrorAnswer, FramesAnswer, ModelAnswer, PredictAnswer, Problem, RecordingAnswer, RecordingFrames
 
 # The service gives up after 30 s as it comes; a tunnel or proxy in between needs a little.
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
@@ -18,7 +18,7 @@ LONGEST_WAIT_S = 5.0
 # A form's boundary and headers for one file, bytes, generously.
 FORM_BYTES = 1024
 
-Answer = TypeVar("Answer", ModelAnswer, PredictAnswer)
+Answer = TypeVar("Answer", bound=BaseModel)
 Metadata = Mapping[str, float | str | None]
 
 
@@ -27,7 +27,7 @@ class ServiceError(Exception):
 
 
 @dataclass(frozen=True)
-class Answers:
+class Answers(Generic[A]):
     """Of some recordings, in their order.
 
     Attributes:
@@ -36,7 +36,7 @@ class Answers:
     """
 
     version: str
-    results: list[RecordingAnswer]
+    results: list[A]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Service:
         """
         return self._read(self._request("GET", "/v1/model"), ModelAnswer)
 
-    def predict(self, recordings: Sequence[bytes], metadata: Metadata | None = None) -> Answers:
-        """Ask for some recordings, in one request.
+    def predict(self, recordings: Sequence[bytes], metadata: Metadata | None = None) -> Answers[RecordingAnswer]:
+        """Ask for the labels of some recordings, in one request.
 
         Args:
             recordings: files of audio.
@@ -73,17 +73,33 @@ class Service:
         Raises:
             ServiceError: the request as a whole was not answered. A recording that is refused has its own ``error`` instead.
         """
-        files = [("file", ("recording", content)) for content in recordings]
         data = {} if metadata is None else {"metadata": json.dumps([dict(metadata)] * len(recordings))}
-        response = self._request("POST", "/v1/predict", files=files, data=data)
+        return self._answers("/v1/predict", PredictAnswer, RecordingAnswer, recordings, data)
+
+    def frames(self, recordings: Sequence[bytes]) -> Answers[RecordingFrames]:
+        """Ask for the events of some recordings, frame by frame; otherwise as `predict`."""
+        return self._answers("/v1/frames", FramesAnswer, RecordingFrames, recordings, {})
+
+    def _answers(
+        self, address: str, whole: type[AnyAnswer[A]], one: type[A], recordings: Sequence[bytes], data: dict[str, str]
+    ) -> Answers[A]:
+        files = [("file", ("recording", content)) for content in recordings]
+        response = self._request("POST", address, files=files, data=data)
         if response.status_code in (413, 422) and len(recordings) == 1:
             # The service refuses a single recording as it refuses a request.
-            refused = RecordingAnswer(index=0, status="failed", error=self._problem(response))
-            return Answers("", [refused])
-        answer = self._read(response, PredictAnswer)
+            return Answers("", [one(index=0, status="failed", error=self._problem(response))])
+        answer = self._read(response, whole)
         if len(answer.results) != len(recordings):
             raise ServiceError(f"{self.name} answered {len(answer.results)} of {len(recordings)} recordings: is it another release?")
         return Answers(answer.model, answer.results)
+
+    def refused(self, problem: Problem) -> ServiceError:
+        """What is to be said when a request has no answer."""
+        return ServiceError(f"{self.name} refused the request ({problem.reason}): {problem.message}")
+
+    def replaced(self) -> ServiceError:
+        """What is to be said when two answers are not of one bundle."""
+        return ServiceError(f"The model of {self.name} was replaced meanwhile: ask again.")
 
     def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -102,8 +118,7 @@ class Service:
 
     def _read(self, response: httpx.Response, kind: type[Answer]) -> Answer:
         if response.status_code != 200:
-            problem = self._problem(response)
-            raise ServiceError(f"{self.name} refused the request ({problem.reason}): {problem.message}")
+            raise self.refused(self._problem(response))
         try:
             return kind.model_validate_json(response.content)
         except ValidationError as error:

@@ -24,6 +24,9 @@ INK, PALE, GRID = "#1f2933", "#9cc3de", "#e4e7eb"
 HATCH = "////"
 WIDTH_IN = 10.0
 DPI = 110
+# Of the picture's width, that a label's name takes.
+NAME_SHARE = 0.08
+MOST_LINED = 100
 # Any: the type of an rcParams key is a Literal of every one there is.
 STYLE: Any = {
     "font.size": 10,
@@ -52,7 +55,7 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
-def overview(recording: Recording, facts: ModelFacts, result: RecordingAnswer, track: Track) -> Picture:
+def overview(recording: Recording, facts: ModelFacts, track: Track) -> Picture:
     """Waveform, spectrogram with the labels over it, and each label's probability over time, on one axis of time."""
     with ONE_AT_A_TIME, matplotlib.rc_context(STYLE):
         heights = [0.9, 2.2, *[0.75] * len(track.labels)]
@@ -61,16 +64,17 @@ def overview(recording: Recording, facts: ModelFacts, result: RecordingAnswer, t
         _waveform(waveform, recording)
         _spectrogram(image, recording, facts)
         _labels_over(image, track, recording.duration_s)
-        for column, (axes, answer) in enumerate(zip(rows, result.labels, strict=True)):
-            _probability(axes, track, column, answer.threshold, facts.abstain.get(answer.label), recording.duration_s)
+        for column, axes in enumerate(rows):
+            _probability(axes, track, column)
         rows[-1].set_xlabel("Time (s)")
         rows[-1].set_xlim(0, recording.duration_s)
         top = min(facts.band_hz, recording.sample_rate / 2)
-        said = "; ".join(f"{label} {_spans_in_words(track, column, recording.duration_s)}" for column, label in enumerate(track.labels))
+        numbers = "the same numbers" if track.table_step == 1 else f"the highest of every {track.table_step}"
+        said = "; ".join(f"{label} {_spans_in_words(track, column)}" for column, label in enumerate(track.labels))
         return Picture(
             _png(figure),
             f"Waveform, spectrogram up to {top:g} Hz and probability of each label over {recording.duration_s:.1f} s. "
-            f"Present: {said}. The table of windows has the same numbers.",
+            f"Present: {said}. The table of {track.by} has {numbers}.",
         )
 
 
@@ -128,21 +132,8 @@ def _spectrogram(axes: Axes, recording: Recording, facts: ModelFacts) -> None:
     axes.figure.colorbar(image, ax=axes, pad=0.01, label="dB below the loudest")
 
 
-def cells(track: Track, duration_s: float) -> np.ndarray:
-    """Borders [W + 1], s, of the stretches that windows stand for: halfway between their middles."""
-    middle = (track.begin_s + track.end_s) / 2
-    return np.concatenate([[0.0], (middle[1:] + middle[:-1]) / 2, [duration_s]])
-
-
-def spans(track: Track, column: int, duration_s: float) -> list[tuple[float, float]]:
-    """Stretches (begin, end), s, of neighbouring windows in which a label is present."""
-    edges = cells(track, duration_s)
-    changes = np.diff(track.present[:, column].astype(int), prepend=0, append=0)
-    return [(float(edges[i]), float(edges[j])) for i, j in zip(np.flatnonzero(changes == 1), np.flatnonzero(changes == -1), strict=True)]
-
-
-def _spans_in_words(track: Track, column: int, duration_s: float) -> str:
-    found = spans(track, column, duration_s)
+def _spans_in_words(track: Track, column: int) -> str:
+    found = track.spans(column)
     return ", ".join(f"{begin:.1f} to {end:.1f} s" for begin, end in found[:10]) + (" and more" if len(found) > 10 else "") or "nowhere"
 
 
@@ -151,21 +142,32 @@ def _labels_over(axes: Axes, track: Track, duration_s: float) -> None:
     height = min(0.12, 0.8 / len(track.labels)) * top
     for column, label in enumerate(track.labels):
         middle = top - (column + 0.6) * height
-        for begin, end in spans(track, column, duration_s):
-            axes.barh(middle, end - begin, left=begin, height=0.75 * height, color="white", alpha=0.85, edgecolor=INK, linewidth=0.8)
+        spans = track.spans(column)
+        # Lines round bars that are narrower than they are would leave nothing white.
+        line = 0.8 if len(spans) <= MOST_LINED else 0.0
+        _stretches(axes, spans, (middle - 0.375 * height, 0.75 * height), facecolor="white", alpha=0.85, edgecolor=INK, linewidth=line)
+        for number, (begin, end) in enumerate(spans):
+            # Of many short ones only the first is named: a name that is longer than its bar looks like one.
+            if number and end - begin < NAME_SHARE * duration_s:
+                continue
             near_end = begin > 0.9 * duration_s
             name = axes.text(end if near_end else begin, middle, f" {label} ", va="center", ha="right" if near_end else "left", fontsize=8)
             name.set(color=INK, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.3})
 
 
-def _probability(axes: Axes, track: Track, column: int, threshold: float, band: tuple[float, float] | None, duration_s: float) -> None:
-    edges = cells(track, duration_s)
+def _stretches(axes: Axes, spans: list[tuple[float, float]], low_height: tuple[float, float], **look: Any) -> None:
+    """Stretches of time as one artist: a long recording may have a thousand."""
+    axes.broken_barh([(begin, end - begin) for begin, end in spans], low_height, **look)
+
+
+def _probability(axes: Axes, track: Track, column: int) -> None:
+    band = track.bands.get(track.labels[column])
     if band is not None and band[1] > band[0]:
         axes.axhspan(*band, facecolor="none", edgecolor=VERMILION, hatch=HATCH, linewidth=0, zorder=0)
-    axes.axhline(threshold, color=INK, linewidth=1.2, linestyle="--")
-    axes.stairs(track.probabilities[:, column], edges, color=BLUE, linewidth=1.6, baseline=None)
-    for begin, end in spans(track, column, duration_s):
-        axes.axvspan(begin, end, facecolor=PALE, alpha=0.5, hatch="..", edgecolor=BLUE, linewidth=0, zorder=0)
+    axes.axhline(track.thresholds[column], color=INK, linewidth=1.2, linestyle="--")
+    axes.stairs(track.probabilities[:, column], track.edges_s, color=BLUE, linewidth=1.6, baseline=None)
+    dotted: Any = {"facecolor": PALE, "alpha": 0.5, "hatch": "..", "edgecolor": BLUE, "linewidth": 0, "zorder": 0}
+    _stretches(axes, track.spans(column), (0, 1), **dotted, transform=axes.get_xaxis_transform())
     axes.set(ylim=(-0.04, 1.04), yticks=(0, 1))
     axes.set_ylabel(track.labels[column], rotation=0, ha="right", va="center")
 

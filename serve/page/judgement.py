@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serve.errors import Refusal
-from serve.page.client import Metadata, Service, ServiceError
+from serve.page.client import Metadata, Service
 from serve.page.drawing import Picture, overview, probabilities
+from serve.page.frame_track import frame_track
 from serve.page.model_facts import ModelFacts
 from serve.page.recording import Recording, recording_of
-from serve.page.track import Track, track
+from serve.page.track import Track
+from serve.page.window_track import window_track
 from serve.schemas import RecordingAnswer
 
 
@@ -38,7 +40,7 @@ def judge(
     metadata: Metadata | None = None,
     on_progress: Callable[[float], object] = lambda share: None,
 ) -> Judgement:
-    """Ask a service for a recording and for its windows.
+    """Ask a service for a recording, and for its frames or, of a model that tells none, its windows.
 
     The service sees the file first: what it refuses is not decoded here.
 
@@ -47,7 +49,7 @@ def judge(
         facts: of its model.
         name: of the file, to show.
         content: of the file.
-        overlap: of windows, as a share.
+        overlap: of windows, as a share; frames have an overlap of their own.
         metadata: of the patient, where the model takes any.
         on_progress: called with the share of windows that is done.
 
@@ -60,12 +62,15 @@ def judge(
     if result.error is not None:
         raise BadRecording(result.error.message)
     if answers.version != facts.version:
-        raise ServiceError(f"The model of {service.name} was replaced meanwhile: ask again.")
+        raise service.replaced()
     try:
         recording = recording_of(name, content, facts)
     except Refusal as refusal:
         raise BadRecording(refusal.message) from refusal
-    over_time = track(service, facts, recording, answers.version, overlap, metadata, on_progress)
+    if facts.frame_s is not None:
+        over_time = frame_track(service, content, answers.version)
+    else:
+        over_time = window_track(service, facts, recording, answers, overlap, metadata, on_progress)
     return Judgement(
         service=service.name,
         facts=facts,
@@ -73,5 +78,5 @@ def judge(
         result=result,
         track=over_time,
         bars=probabilities(result, facts),
-        overview=overview(recording, facts, result, over_time),
+        overview=overview(recording, facts, over_time),
     )

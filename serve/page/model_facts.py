@@ -19,6 +19,7 @@ class ModelFacts:
         labels: in the model's order.
         sample_rate: at which it hears, Hz.
         window_s: how long its windows are, s.
+        frame_s: from one of its frames to the next, s, where the service tells events frame by frame; None where it does not.
         abstain: label -> (low, high) of the band in which it does not decide.
         metadata: what it takes beside the audio, as in model.json; None where nothing.
         limits: of the service.
@@ -30,6 +31,7 @@ class ModelFacts:
     labels: list[str]
     sample_rate: int
     window_s: float
+    frame_s: float | None
     abstain: dict[str, tuple[float, float]]
     metadata: dict[str, Any] | None
     limits: dict[str, float]
@@ -61,6 +63,7 @@ def facts_of(answer: ModelAnswer) -> ModelFacts:
         labels=[str(label) for label in description["labels"]],
         sample_rate=int(description["sample_rate"]),
         window_s=float(max(windows, default=DEFAULT_WINDOW_S)),
+        frame_s=float(description["frames"]["frame_s"]) if answer.frames else None,
         abstain={label: (band[0], band[1]) for label, band in (description.get("abstain") or {}).items() if band},
         metadata=description.get("metadata"),
         limits=answer.limits,

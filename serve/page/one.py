@@ -12,6 +12,7 @@ from serve.page.metadata import ask_metadata
 from serve.page.model_facts import ModelFacts
 from serve.page.recording import playable
 from serve.page.report import report
+from serve.page.track_words import about, legend, table_name, table_offer
 from serve.page.words import faults, plain, quality, verdict
 
 UPLOAD, RECORD = "Upload a file", "Record with the microphone"
@@ -24,7 +25,7 @@ def one_recording(models: Sequence[tuple[Service, ModelFacts]], overlap: float, 
 
     Args:
         models: to ask; at least one.
-        overlap: of windows over time, as a share.
+        overlap: of windows over time, as a share, of models that tell no frames.
         choose_metadata: offer what models take beside the audio.
     """
     given = _given()
@@ -103,18 +104,11 @@ def _show_answer(judgement: Judgement, several: bool) -> None:
     _table(label_rows(judgement.result, judgement.facts), "Probability of each label against its threshold")
     st.subheader("Over time", anchor=False)
     track = judgement.track
-    st.markdown(
-        f"A track of windows: {len(track.faults)} of {judgement.facts.window_s:g} s"
-        + (f", one every {track.step_s:.3g} s" if track.step_s else "")
-        + ", each answered as a recording of its own and drawn at its middle. They are not events with exact borders."
-    )
+    st.markdown(about(track, judgement.facts))
     st.image(judgement.overview.png, alt=judgement.overview.alt, width="stretch")
-    st.markdown(
-        "White bars over the spectrogram, and dotted stretches below: windows in which the label is present. Dashed lines: thresholds. "
-        "Hatched: abstain bands."
-    )
-    with st.expander(f"The same numbers as a table, {plain(judgement.service)}"):
-        _table(track_rows(track), "Probabilities of each window")
+    st.markdown(legend(track))
+    with st.expander(f"{table_offer(track)}, {plain(judgement.service)}"):
+        _table(track_rows(track), table_name(track))
 
 
 def _show_side_by_side(judgements: Sequence[Judgement]) -> None:

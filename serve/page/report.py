@@ -7,6 +7,7 @@ import jinja2
 
 from serve.page.answer_table import label_rows, track_rows
 from serve.page.judgement import Judgement
+from serve.page.track_words import about, table_name
 from serve.page.words import NOT_A_DIAGNOSIS, faults, quality, verdict
 
 
@@ -30,7 +31,9 @@ def report(judgements: Sequence[Judgement], written: datetime | None = None) -> 
                 "verdict": verdict(judgement.result),
                 "quality": quality(faults(judgement.result)),
                 "labels": label_rows(judgement.result, judgement.facts),
-                "windows": track_rows(judgement.track),
+                "about": about(judgement.track, judgement.facts),
+                "table_name": table_name(judgement.track),
+                "rows": track_rows(judgement.track),
             }
             for judgement in judgements
         ],

@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 from serve.app import ROUTES
 from serve.errors import REASONS
 from serve.metrics import Metrics
-from serve.schemas import LabelAnswer, PredictAnswer, RecordingAnswer
+from serve.schemas import EventAnswer, LabelAnswer, PredictAnswer, RecordingAnswer, RecordingFrames
 from serve.settings import Settings
 from tests.docs.pages import ROOT, names, tables
 
@@ -50,6 +50,12 @@ def test_the_tables_of_answers_are_the_service_s() -> None:
     whole, result, label = tables(PAGE, "Answers")
     for table, model in ((whole, PredictAnswer), (result, RecordingAnswer), (label, LabelAnswer)):
         assert [row[0].strip("`") for row in table] == list(model.model_fields)
+
+
+def test_the_tables_of_frames_are_the_service_s() -> None:
+    result, event = tables(PAGE, "Frames")
+    assert names(result) == set(RecordingFrames.model_fields)
+    assert [row[0].strip("`") for row in event] == list(EventAnswer.model_fields)
 
 
 def test_the_table_of_addresses_is_the_service_s() -> None:

@@ -28,10 +28,14 @@ class Levels(nn.Module):
 
 
 class Steps(nn.Module):
-    """Of the frames of windows [W, T], each of ``FRAME`` samples and the last one shorter: the mean size of the samples, [W, N, 1]."""
+    """Of the frames of windows [W, T], each of ``frame`` samples and the last one shorter: the mean size of the samples, [W, N, 1]."""
+
+    def __init__(self, frame: int = FRAME) -> None:
+        super().__init__()
+        self.frame = frame
 
     def forward(self, windows: Tensor) -> Tensor:
-        return nn.functional.avg_pool1d(windows.abs().unsqueeze(1), FRAME, ceil_mode=True, count_include_pad=False).transpose(1, 2)
+        return nn.functional.avg_pool1d(windows.abs().unsqueeze(1), self.frame, ceil_mode=True, count_include_pad=False).transpose(1, 2)
 
 
 def made_model(window_s: float = 0.5, short_clips: str = "repeat", frames: bool = False) -> ModelFile:

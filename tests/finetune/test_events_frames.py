@@ -19,12 +19,15 @@ from common.training.checkpoint import open_module
 from finetune.__main__ import main
 from finetune.classifier import Classifier
 from finetune.events.judge import judge_of
+from finetune.events.recording import find_events
 from finetune.events.rule import event_rule
 from finetune.events.stream import EventStream
 from finetune.events.track import Track
 from finetune.events.track_stream import TrackStream
 from finetune.events.windows import windows_for
 from finetune.predict.model_file import open_model
+from tests.serve.made_bundle import write_description
+from tests.serve.serving import serving
 
 Made = tuple[Path, dict[str, Any]]
 Long = tuple[Path, list[tuple[float, float]]]
@@ -167,6 +170,24 @@ def test_a_live_signal_gives_the_whole_recording_s_rows(file: Path, long: Long) 
         whole, live = rows([waveform], at_once), rows(np.array_split(waveform, 53), at_once)
         for name in ("start_s", "end_s", "probabilities", "flags"):
             assert np.array_equal(getattr(whole, name), getattr(live, name)), name
+
+
+def test_the_service_tells_the_rows_of_the_same_file(file: Path, long: Long, tmp_path: Path) -> None:
+    extra = {"model.json": ""}
+    torch.jit.load(file, _extra_files=extra)
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    shutil.copy(file, folder / "model.pt")
+    write_description(folder, {**json.loads(extra["model.json"]), "golden": None})
+    judge = judge_of(open_model(file))
+    track = find_events("long", long[0], judge, event_rule(judge), windows_for(judge), keep_track=True).track
+    assert track is not None
+    with serving(folder) as service:
+        (answer,) = service.frames(long[0].read_bytes()).json()["results"]
+    told = np.array([event["probabilities"] for event in answer["labels"]]).T
+    assert [event["label"] for event in answer["labels"]] == ["wheeze", "crackle"] and np.ptp(told[:, 0]) > 0.5
+    for found, expected in ((answer["begin_s"], track.start_s), (answer["end_s"], track.end_s), (told, track.probabilities)):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_a_model_that_tells_frames_can_be_asked_for_windows(tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_bundle(tmp_path_factory.mktemp("bundles") / "other", seed=1)
 
 
+@pytest.fixture(scope="session")
+def frames_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whose model tells events frame by frame too."""
+    return made_bundle(tmp_path_factory.mktemp("bundles") / "frames", frames=True)
+
+
 @pytest.fixture(scope="module")
 def service(bundle: Path) -> Iterator[Serving]:
     """A service with everything as it comes, that a module's tests share."""

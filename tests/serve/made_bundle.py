@@ -14,10 +14,14 @@ from torch import Tensor, nn
 from common.audio.quality import FLAG_NAMES
 from finetune.export.exported_model import ExportedModel
 from finetune.export.file import script
+from tests.finetune.made_events import Steps
 
 LABELS = ["normal", "wheeze", "crackle"]
 RATE = 4000
 WINDOW = 4000
+# Of the frames, which neither divide a window nor what it overlaps by.
+FRAME = 300
+FRAMES = {"labels": ["wheeze", "crackle"], "frame_s": FRAME / RATE, "thresholds": [0.55, 0.4]}
 GOLDEN = {"short": (0.4, 4000), "long": (2.3, 8000), "silent": (1.0, 4000)}
 
 
@@ -35,10 +39,27 @@ class TinyNetwork(nn.Module):
         return torch.sigmoid(nn.functional.linear(torch.log(filtered + 1e-3), self.weight))
 
 
-def tiny_model(seed: int) -> torch.jit.ScriptModule:
+class TinyFramer(nn.Module):
+    """Windows [W, T] to probabilities of two events in each frame, [W, N, 2]: one where it is loud, the other one where it is not."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.steps = Steps(FRAME)
+        self.slope = 80.0 + seed
+
+    def forward(self, windows: Tensor) -> Tensor:
+        loud = self.slope * (self.steps(windows) - 0.05)
+        return torch.sigmoid(torch.cat([loud, -0.5 * loud], dim=2))
+
+
+def tiny_model(seed: int, frames: bool = False) -> torch.jit.ScriptModule:
     """The real wrapper, scripted: rates, lengths, windows and flags are those of an exported file."""
-    network = TinyNetwork(seed)
-    return script(ExportedModel([network], LABELS, [0.5] * len(LABELS), RATE, WINDOW, WINDOW // 2, "repeat", "mean").eval())
+    framing: dict[str, Any] = {}
+    if frames:
+        framer = torch.jit.trace(TinyFramer(seed), torch.zeros(2, WINDOW))
+        framing = {"framers": [framer], "frame_labels": FRAMES["labels"], "frame_s": FRAMES["frame_s"]}
+    parts = (LABELS, [0.5] * len(LABELS), RATE, WINDOW, WINDOW // 2, "repeat", "mean")
+    return script(ExportedModel([TinyNetwork(seed)], *parts, **framing).eval())
 
 
 def made_clip(seconds: float, rate: int, seed: int, channels: int = 1) -> np.ndarray:
@@ -48,15 +69,16 @@ def made_clip(seconds: float, rate: int, seed: int, channels: int = 1) -> np.nda
     return (0.4 * mixed / np.abs(mixed).max() / (1 + seed % 3)).astype(np.float32)
 
 
-def made_bundle(folder: Path, seed: int = 0, **description: Any) -> Path:
+def made_bundle(folder: Path, seed: int = 0, frames: bool = False, **description: Any) -> Path:
     """Write a bundle.
 
     Args:
         folder: to make.
         seed: of the network's weights.
+        frames: it also tells the events `FRAMES` frame by frame.
         description: replaces keys of model.json.
     """
-    module = tiny_model(seed)
+    module = tiny_model(seed, frames)
     (folder / "golden").mkdir(parents=True)
     module.save(str(folder / "model.pt"))
     (folder / "MODEL_CARD.md").write_text("# Model card\n", encoding="utf-8")
@@ -77,6 +99,7 @@ def made_bundle(folder: Path, seed: int = 0, **description: Any) -> Path:
             "limits": {"min_s": 0.1, "max_s": 600, "min_rate_hz": 1000, "max_rate_hz": 192000},
             "abstain": {"normal": None, "wheeze": [0.3, 0.5], "crackle": None},
             "golden": {"expected": "golden/expected.json", "tolerance": 1e-4},
+            **({"frames": FRAMES, "clip_s": WINDOW / RATE} if frames else {}),
             **description,
         },
     )

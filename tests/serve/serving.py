@@ -32,8 +32,11 @@ class Serving:
     url: str
     predictor: Predictor
 
-    def predict(self, *files: bytes, **options: Any) -> httpx.Response:
-        return self.client.post("/v1/predict", files=[("file", ("recording.wav", content)) for content in files], **options)
+    def predict(self, *files: bytes, address: str = "/v1/predict", **options: Any) -> httpx.Response:
+        return self.client.post(address, files=[("file", ("recording.wav", content)) for content in files], **options)
+
+    def frames(self, *files: bytes, **options: Any) -> httpx.Response:
+        return self.predict(*files, address="/v1/frames", **options)
 
     def metric(self, row: str) -> float:
         """A row of /metrics by its name and labels; 0 where it is not there."""

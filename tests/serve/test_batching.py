@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from serve.batching import Answer, Batcher
-from serve.engine import Engine, Model, load_model
+from serve.decode import Decoded
+from serve.engine import Engine, FrameEngine, Model, load_model
 from serve.errors import Refusal
+from serve.frames_question import FramesQuestion
 from serve.metrics import Metrics
 from tests.serve.made_bundle import LABELS, made_clip
 
@@ -30,6 +33,15 @@ class Spy:
         return self._engine.answer(waveform, sample_rate, lengths, metadata)
 
 
+class FrameSpy(Spy):
+    """One that notes the calls for frames too, with 0 in place of their rate."""
+
+    def frames(self, windows: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+        assert isinstance(self._engine, FrameEngine)
+        self.calls.append((*windows.shape, 0))
+        return self._engine.frames(windows, sample_rate)
+
+
 @pytest.fixture(scope="module")
 def model(bundle: Path) -> Model:
     return load_model(bundle, "torch", threads=1)
@@ -40,7 +52,11 @@ def spied(model: Model) -> tuple[Model, Spy]:
     return Model(model.bundle, model.backend, spy), spy
 
 
-def ask(clips: Sequence[tuple[Model, np.ndarray, int]], max_batch: int = 16, max_batch_s: float = 120.0) -> list[Answer | BaseException]:
+# A model, a waveform, its rate, and for frames None in place of metadata and True.
+Clip = tuple[Model, np.ndarray, int] | tuple[Model, np.ndarray, int, None, bool]
+
+
+def ask(clips: Sequence[Clip], max_batch: int = 16, max_batch_s: float = 120.0) -> list[Answer | BaseException]:
     """All at once, from a queue in which they wait together."""
 
     async def together() -> list[Answer | BaseException]:
@@ -93,6 +109,47 @@ def test_two_models_never_share_a_call(model: Model, other_bundle: Path) -> None
     assert [first_spy.calls[0][0], second_spy.calls[0][0]] == [2, 1]
     assert isinstance(one, Answer) and isinstance(other, Answer) and isinstance(again, Answer)
     assert np.array_equal(one.probabilities, again.probabilities) and not np.allclose(one.probabilities, other.probabilities, atol=1e-3)
+
+
+def test_windows_for_frames_share_a_call_where_they_are_equally_long(frames_bundle: Path) -> None:
+    loaded = load_model(frames_bundle, "torch", threads=1)
+    spy = FrameSpy(loaded.engine)
+    watched = Model(loaded.bundle, loaded.backend, spy)
+    windows = [made_clip(seconds, 4000, seed)[:, 0] for seed, seconds in enumerate((1.0, 0.6, 1.0, 1.0, 0.3))]
+    asked: list[Clip] = [(watched, window, 4000, None, True) for window in windows]
+    alone = [ask([clip])[0] for clip in asked]
+    spy.calls.clear()
+    together = ask([asked[0], (watched, windows[0], 4000), *asked[1:]])
+    assert spy.calls == [(3, 4000, 0), (1, 4000, 4000), (1, 2400, 0), (1, 1200, 0)]
+    labels = together.pop(1)
+    assert isinstance(labels, Answer) and labels.probabilities.shape == (len(LABELS),)
+    for one, among in zip(alone, together, strict=True):
+        assert isinstance(one, Answer) and isinstance(among, Answer) and one.probabilities.shape == (14, 2)
+        assert np.abs(one.probabilities - among.probabilities).max() <= TOLERANCE and one.flags == among.flags
+
+
+def test_a_long_recording_s_frames_let_others_through(frames_bundle: Path) -> None:
+    loaded = load_model(frames_bundle, "torch", threads=1)
+    spy = FrameSpy(loaded.engine)
+    watched = Model(loaded.bundle, loaded.backend, spy)
+    long = Decoded(made_clip(10.0, 4000, 3)[:, 0], 4000, 1, False)
+
+    async def together() -> dict[str, Any]:
+        batcher = Batcher(4, 120.0, Metrics())
+        frames = asyncio.create_task(FramesQuestion().ask(batcher, watched, long, None))
+        await asyncio.sleep(0)
+        labels = asyncio.create_task(batcher.answer(watched, long.waveform[:4000], 4000))
+        await asyncio.sleep(0)
+        await batcher.start()
+        await labels
+        _, said = await frames
+        await batcher.stop()
+        return said
+
+    said = asyncio.run(together())
+    # Nineteen windows in groups of four, and behind the first of them who came next.
+    group, other = (4, 4000, 0), (1, 4000, 4000)
+    assert spy.calls == [group, other, group, group, group, (3, 4000, 0)] and said["end_s"][-1] == 10.0
 
 
 def test_one_recording_that_fails_costs_no_other_its_answer(model: Model) -> None:

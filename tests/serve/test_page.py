@@ -36,7 +36,12 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 @pytest.fixture
 def page(one: Serving, other: Serving, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setenv("AUSCULT_SERVICES", f"lungs={one.url},other={other.url}")
+    return opened(f"lungs={one.url},other={other.url}", monkeypatch)
+
+
+def opened(services: str, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """The page as a visitor of ``services`` finds it."""
+    monkeypatch.setenv("AUSCULT_SERVICES", services)
     monkeypatch.setenv("AUSCULT_TOKEN", TOKEN)
     # Streamlit puts the page in its place and leaves it there, which a process that a later test starts would run.
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])

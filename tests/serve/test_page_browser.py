@@ -20,6 +20,7 @@ from serve.page.app import FLEXIBLE, MANY
 from serve.page.one import RECORD
 from tests.serve.made_bundle import made_bundle, made_clip
 from tests.serve.serving import serving, until, wav
+from tests.serve.test_service_frames import waxing
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
@@ -30,16 +31,17 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not instal
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running page that knows two services."""
+    """A running page that knows three services; the last one tells frames."""
     folder = tmp_path_factory.mktemp("browser")
     with bind("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
     with (
         serving(made_bundle(folder / "one", seed=0, clip_s=1.0)) as one,
         serving(made_bundle(folder / "other", seed=1, clip_s=2.0)) as other,
+        serving(made_bundle(folder / "events", seed=2, frames=True)) as events,
         (folder / "log").open("w") as log,
     ):
-        environment = {**os.environ, "AUSCULT_SERVICES": f"lungs={one.url},other={other.url}"}
+        environment = {**os.environ, "AUSCULT_SERVICES": f"lungs={one.url},other={other.url},events={events.url}"}
         process = subprocess.Popen([sys.executable, "-m", "serve.page", "--port", str(port)], env=environment, stdout=log, stderr=log)
         found = f"http://127.0.0.1:{port}"
         try:
@@ -163,7 +165,7 @@ def test_another_model_is_picked(page: Page) -> None:
     expect(first).to_be_visible()
     before = first.inner_text()
     choose(page, FLEXIBLE)
-    expect(page.get_by_role("table", name="Task, labels and features of each model").get_by_role("row")).to_have_count(3)
+    expect(page.get_by_role("table", name="Task, labels and features of each model").get_by_role("row")).to_have_count(4)
     page.get_by_role("combobox", name="Models").click()
     page.get_by_role("option", name=re.compile("^other: MultiLabel")).click()
     # The open list hides the rest of the page from screen readers.
@@ -173,6 +175,27 @@ def test_another_model_is_picked(page: Page) -> None:
     expect(page.get_by_role("table", name="Each label by each model").get_by_role("row")).to_have_count(4)
     tables = page.get_by_role("table", name="Probability of each label against its threshold")
     assert tables.first.inner_text() == before != tables.last.inner_text()
+    assert headings_are_in_order(page)
+
+
+def test_frames_are_shown_where_the_model_tells_them(page: Page) -> None:
+    choose(page, FLEXIBLE)
+    expect(page.get_by_role("slider", name="Overlap of windows over time")).to_be_visible()
+    page.get_by_role("combobox", name="Models").click()
+    page.get_by_role("option", name=re.compile("^events: MultiLabel")).click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name=re.compile("^Remove lungs")).click()
+    expect(page.get_by_role("slider", name="Overlap of windows over time")).to_have_count(0)
+    give(page, ("clip.wav", wav(waxing(12.0, 4000), 4000)))
+    expect(page.get_by_text(re.compile("^A track of frames: 168 of about 0.075 s"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("The table of frames has the same numbers"))).to_be_visible()
+    page.get_by_text("The same numbers as a table, events").click()
+    table = page.get_by_role("table", name="Probabilities of each frame")
+    expect(table.get_by_role("row")).to_have_count(169)
+    expect(table.get_by_role("columnheader", name="crackle")).to_be_visible()
+    with page.expect_download() as kept:
+        page.get_by_role("button", name="Download the report (HTML)").click()
+    assert "A track of frames: 168" in Path(kept.value.path()).read_text(encoding="utf-8")
     assert headings_are_in_order(page)
 
 

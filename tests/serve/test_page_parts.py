@@ -9,7 +9,7 @@ import pytest
 
 from serve.page.answer_table import csv_text
 from serve.page.spectrogram import spectrogram
-from serve.page.track import MOST_WINDOWS, window_starts
+from serve.page.window_track import MOST_WINDOWS, bounded_starts
 from serve.page.words import verdict
 from serve.schemas import LabelAnswer, RecordingAnswer
 
@@ -23,10 +23,10 @@ def test_csv_has_the_columns_of_all_rows() -> None:
 
 
 def test_windows_cover_a_recording_and_are_bounded() -> None:
-    assert window_starts(10, 20, 5).tolist() == [0]
-    assert window_starts(20, 20, 5).tolist() == [0]
-    assert window_starts(31, 20, 5).tolist() == [0, 5, 10, 11]
-    long = window_starts(600 * 4000, 400, 1)
+    assert bounded_starts(10, 20, 5).tolist() == [0]
+    assert bounded_starts(20, 20, 5).tolist() == [0]
+    assert bounded_starts(31, 20, 5).tolist() == [0, 5, 10, 11]
+    long = bounded_starts(600 * 4000, 400, 1)
     assert len(long) <= MOST_WINDOWS and long[-1] == 600 * 4000 - 400 and (np.diff(long) > 0).all()
 
 
