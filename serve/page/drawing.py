@@ -129,7 +129,7 @@ def _spectrogram(axes: Axes, recording: Recording, facts: ModelFacts) -> None:
     )
     axes.set_ylabel("Frequency (Hz)")
     axes.grid(False)
-    axes.figure.colorbar(image, ax=axes, pad=0.01, label="dB below the loudest")
+    axes.figure.colorbar(image, ax=axes, pad=0.01, label="dB (0: the loudest\nhundredth)")
 
 
 def _spans_in_words(track: Track, column: int) -> str:

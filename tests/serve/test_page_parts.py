@@ -40,6 +40,17 @@ def test_a_tone_stands_at_its_frequency_and_time() -> None:
     assert (shown.duration_s, shown.top_hz) == (3, 2000) and shown.levels_db[:, 10].max() < -60
 
 
+def test_a_click_does_not_hide_what_is_quiet() -> None:
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(10 * 8000).astype(np.float32)
+    before = spectrogram(noise, 8000, 4000)
+    noise[40000] += 0.3
+    after = spectrogram(noise, 8000, 4000)
+    assert 15 < after.levels_db.max() <= 30
+    assert np.median(after.levels_db) == pytest.approx(np.median(before.levels_db), abs=3)
+    noise[40000] += 1000
+    assert spectrogram(noise, 8000, 4000).levels_db.max() == pytest.approx(30)
+
+
 @pytest.mark.parametrize(
     ("labels", "given", "words"),
     [
