@@ -47,13 +47,17 @@ class Batcher:
     """
 
     def __init__(self, max_batch: int, max_batch_s: float, metrics: Metrics) -> None:
-        self.max_batch = max_batch
+        self._max_batch = max_batch
         self._max_batch_s = max_batch_s
         self._metrics = metrics
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "model")
         self._running: asyncio.Task[None] | None = None
+
+    def at_once(self, samples: int, sample_rate: int) -> int:
+        """How many recordings of so many samples one call takes: at least 1."""
+        return max(1, min(self._max_batch, int(self._max_batch_s * sample_rate // max(samples, 1))))
 
     async def start(self) -> None:
         self._running = asyncio.create_task(self._run())
@@ -124,8 +128,7 @@ class Batcher:
             if first.frames:
                 # The call for frames takes no lengths.
                 alike = alike and len(waiting.waveform) == len(first.waveform)
-            fits = len(batch) < self.max_batch and (len(batch) + 1) * widest <= self._max_batch_s * first.sample_rate
-            if alike and fits:
+            if alike and len(batch) < self.at_once(widest, first.sample_rate):
                 batch.append(waiting)
                 longest = widest
             else:

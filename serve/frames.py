@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # In samples: what is shorter is no row, but rounding of where a frame begins.
 LEAST = 0.5
+# In samples: what seconds times a rate may fall short of a whole number by the rounding of floats.
+EXACT = 1e-6
 
 
 def window_starts(samples: int, window: int, step: int) -> np.ndarray:
@@ -46,7 +48,8 @@ class Windows:
 
 def windows_of(samples: int, sample_rate: int, clip_s: float) -> Windows:
     """Cut a recording into windows of ``clip_s`` that overlap by half."""
-    length = max(1, round(clip_s * sample_rate))
+    # Rounded down: a model takes no window that is longer than its own.
+    length = max(1, int(clip_s * sample_rate + EXACT))
     step = min(length, max(1, round(clip_s / 2 * sample_rate)))
     return Windows(window_starts(samples, length, step), length, samples, sample_rate)
 
@@ -105,6 +108,8 @@ def check_frames(model: "Model", folder: Path) -> None:
         clip_s, frame_s, events = float(description["clip_s"]), float(about["frame_s"]), len(about["labels"])
         told, _ = engine.frames(np.zeros((1, round(clip_s * description["sample_rate"])), np.float32), description["sample_rate"])
         as_said = len(about["thresholds"]) == events == told.shape[2] and frame_s > 0 and 0 <= (told.shape[1] - 1) * frame_s < clip_s
+    except MemoryError:
+        raise
     except Exception as error:
         # Each library that runs a model has errors of its own.
         raise StartError(f"{folder} does not tell frames, and its model.json says that it does: export the bundle again.") from error

@@ -31,10 +31,17 @@ class FramesQuestion(Question[RecordingFrames]):
         assert about is not None
         windows = windows_of(len(decoded.waveform), decoded.sample_rate, description["clip_s"])
         answers: list[Answer] = []
-        # In groups, so that a long recording lets others' through between two calls of the model.
-        for first in range(0, len(windows.starts), batcher.max_batch):
-            cut = [decoded.waveform[start : start + windows.length] for start in windows.starts[first : first + batcher.max_batch]]
-            answers += await asyncio.gather(*(batcher.answer(model, window, decoded.sample_rate, frames=True) for window in cut))
+        # In groups of one call of the model, so that a long recording lets others' through between two calls.
+        at_once = batcher.at_once(windows.length, decoded.sample_rate)
+        for first in range(0, len(windows.starts), at_once):
+            cut = [decoded.waveform[start : start + windows.length] for start in windows.starts[first : first + at_once]]
+            asked = [asyncio.ensure_future(batcher.answer(model, window, decoded.sample_rate, frames=True)) for window in cut]
+            try:
+                answers += await asyncio.gather(*asked)
+            finally:
+                # Where one is refused, nobody waits for the others.
+                for question in asked:
+                    question.cancel()
         rows = joined(windows, [answer.probabilities for answer in answers], about["frame_s"])
         flags = [flag_names(answer.flags, description) for answer in answers]
         events = zip(about["labels"], about["thresholds"], rows.probabilities.T.tolist(), strict=True)

@@ -61,7 +61,7 @@ def audit(
         )
     folder = Path(out)
     if folder.suffix in WRITTEN and not folder.is_dir():
-        raise UserError(f"--out {out} is named like a file, and the audit writes a folder with manifest.csv in it: name it {folder.stem}.")
+        raise UserError(f"--out {out} is named like a file, and the audit writes a folder of files: name it {folder.with_suffix('')}.")
     clean = folder / "manifest.csv"
     if clean.resolve() == Path(manifest).resolve():
         raise UserError(f"The clean manifest would overwrite {manifest}: choose another --out.")

@@ -16,6 +16,8 @@ from finetune.events.windows import Windows
 
 # In samples: what is shorter is no row, but rounding of where a frame begins.
 LEAST = 0.5
+# In samples: what seconds times a rate may fall short of a whole number by the rounding of floats.
+EXACT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class TrackStream:
     def __init__(self, judge: Judge, sample_rate: int, windows: Windows) -> None:
         self.judge = judge
         self.sample_rate = sample_rate
-        self.window = max(1, round(windows.window_s * sample_rate))
+        # Rounded down: a model that tells frames takes no window that is longer than its own.
+        self.window = max(1, int(windows.window_s * sample_rate + EXACT))
         self.hop = min(self.window, max(1, round(windows.hop_s * sample_rate)))
         self.windows_at_once = windows.at_once
         self._length = 0

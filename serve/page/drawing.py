@@ -129,7 +129,7 @@ def _spectrogram(axes: Axes, recording: Recording, facts: ModelFacts) -> None:
     )
     axes.set_ylabel("Frequency (Hz)")
     axes.grid(False)
-    axes.figure.colorbar(image, ax=axes, pad=0.01, label="dB (0: the loudest\nhundredth)")
+    axes.figure.colorbar(image, ax=axes, pad=0.01, label="dB (over 0: the\nloudest moments)")
 
 
 def _spans_in_words(track: Track, column: int) -> str:

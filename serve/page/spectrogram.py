@@ -8,13 +8,14 @@ WINDOW_S = 0.064
 COLUMNS = 1000
 BLOCK = 4096
 RANGE_DB = 70.0
-# A click of the diaphragm may be 40 dB above the breathing, and would leave it black: it goes over the top, by so much at most.
+# A click of the diaphragm may be 40 dB above the breathing, and would leave it black: the loudest hundredth of the columns goes over the
+# top, by so much at most.
 LOUD_SHARE, MOST_OVER_DB = 0.99, 30.0
 
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """Levels in dB, [F, N], at least -`RANGE_DB`, with the recording's and the band's ends; a hundredth of them may be above 0."""
+    """Levels in dB, [F, N], at least -`RANGE_DB`, with the recording's and the band's ends; of the loudest moments above 0."""
 
     levels_db: np.ndarray = field(repr=False)
     duration_s: float
@@ -44,6 +45,6 @@ def spectrogram(waveform: np.ndarray, sample_rate: int, band_hz: float) -> Spect
         spectra = np.fft.rfft(frames[begin : begin + BLOCK] * taper, axis=1)[:, :bins]
         np.add.at(power, column_of[begin : begin + BLOCK], np.abs(spectra) ** 2)
     power /= np.bincount(column_of)[:, np.newaxis]
-    loud = max(np.quantile(power, LOUD_SHARE), power.max() * 10 ** (-MOST_OVER_DB / 10), 1e-20)
+    loud = max(np.quantile(power.max(axis=1), LOUD_SHARE), power.max() * 10 ** (-MOST_OVER_DB / 10), 1e-20)
     levels = 10 * np.log10(np.maximum(power / loud, 10 ** (-RANGE_DB / 10)))
     return Spectrogram(levels.T, len(waveform) / sample_rate, top_hz)

@@ -152,6 +152,52 @@ def test_a_long_recording_s_frames_let_others_through(frames_bundle: Path) -> No
     assert spy.calls == [group, other, group, group, group, (3, 4000, 0)] and said["end_s"][-1] == 10.0
 
 
+def test_a_group_of_windows_is_one_call(frames_bundle: Path) -> None:
+    loaded = load_model(frames_bundle, "torch", threads=1)
+    spy = FrameSpy(loaded.engine)
+
+    async def asked() -> None:
+        # Sixteen windows by number, but only three by seconds.
+        batcher = Batcher(16, 3.5, Metrics())
+        await batcher.start()
+        clip = Decoded(made_clip(10.0, 4000, 3)[:, 0], 4000, 1, False)
+        await FramesQuestion().ask(batcher, Model(loaded.bundle, loaded.backend, spy), clip, None)
+        await batcher.stop()
+
+    asyncio.run(asked())
+    # Sixteen of the nineteen at once would leave one of them alone in a call, and then three.
+    assert [rows for rows, _, _ in spy.calls] == [3, 3, 3, 3, 3, 3, 1]
+
+
+def test_a_window_that_is_refused_leaves_no_other_in_the_queue(frames_bundle: Path) -> None:
+    loaded = load_model(frames_bundle, "torch", threads=1)
+
+    class Broken(FrameSpy):
+        def frames(self, windows: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+            probabilities, flags = super().frames(windows, sample_rate)
+            return np.full_like(probabilities, np.nan), flags
+
+    spy = Broken(loaded.engine)
+
+    async def asked() -> None:
+        # One window per call, nineteen of them waiting together.
+        batcher = Batcher(1, 120.0, Metrics())
+        batcher.at_once = lambda samples, sample_rate: 19 if asyncio.current_task() is question else 1  # type: ignore[method-assign]
+        clip = Decoded(made_clip(10.0, 4000, 3)[:, 0], 4000, 1, False)
+        question = asyncio.create_task(FramesQuestion().ask(batcher, Model(loaded.bundle, loaded.backend, spy), clip, None))
+        await batcher.start()
+        with pytest.raises(Refusal):
+            await question
+        # Whoever is left in the queue is asked before this one.
+        with pytest.raises(Refusal):
+            await batcher.answer(Model(loaded.bundle, loaded.backend, spy), clip.waveform[:4000], 4000, frames=True)
+        await batcher.stop()
+
+    asyncio.run(asked())
+    # Some may have begun before the first one's refusal was heard of.
+    assert len(spy.calls) < 10
+
+
 def test_one_recording_that_fails_costs_no_other_its_answer(model: Model) -> None:
     class Picky(Spy):
         def answer(

@@ -40,6 +40,13 @@ def test_a_tone_stands_at_its_frequency_and_time() -> None:
     assert (shown.duration_s, shown.top_hz) == (3, 2000) and shown.levels_db[:, 10].max() < -60
 
 
+def test_breathing_alone_does_not_go_over_the_top() -> None:
+    # Brown noise: as good as all of it lies in a few of the lowest of 700 bins.
+    noise = np.cumsum(np.random.default_rng(0).standard_normal(8 * 44100)).astype(np.float32)
+    over = spectrogram(noise - noise.mean(), 44100, 16000).levels_db > 0
+    assert 0 < over.any(axis=0).mean() <= 0.011
+
+
 def test_a_click_does_not_hide_what_is_quiet() -> None:
     noise = 1e-3 * np.random.default_rng(0).standard_normal(10 * 8000).astype(np.float32)
     before = spectrogram(noise, 8000, 4000)

@@ -16,7 +16,8 @@ from finetune.events.judge import JudgeOfFrames
 from finetune.events.recording import find_events
 from finetune.events.rule import event_rule
 from finetune.events.track import Track
-from finetune.events.windows import windows_for
+from finetune.events.track_stream import TrackStream
+from finetune.events.windows import Windows, windows_for
 from finetune.predict.model_file import ModelFile
 from finetune.tasks.multilabel import MultiLabel
 from serve.engine import load_model
@@ -87,6 +88,17 @@ def test_rows_come_and_go(service: Serving) -> None:
     """Else the rows above could be equal since all are."""
     (answer,) = service.frames(wav(waxing(7.777, RATE), RATE)).json()["results"]
     assert (np.ptp(rows_of(answer), axis=0) > 0.4).all()
+
+
+@settings(max_examples=300, deadline=None)
+@given(clip_ms=st.integers(100, 30000), rate=st.integers(1000, 192000), own_rate=st.integers(1000, 48000))
+def test_no_window_is_longer_than_the_model_s(judge: JudgeOfFrames, clip_ms: int, rate: int, own_rate: int) -> None:
+    clip_s = clip_ms / 1000
+    windows = windows_of(60 * rate, rate, clip_s)
+    # At the model's rate a model that tells frames takes one sample more than its window, see `ExportedModel.frames`.
+    assert -(-windows.length * own_rate // rate) <= round(clip_s * own_rate) + 1
+    assert clip_s * rate - 1 <= windows.length <= clip_s * rate + 1e-6
+    assert TrackStream(judge, rate, Windows(clip_s, clip_s / 2)).window == windows.length
 
 
 @settings(max_examples=200, deadline=None)
