@@ -51,7 +51,9 @@ class Index(dict[str, Recording]):
         if not path.is_file():
             return cls()
         try:
-            table = pd.read_parquet(path, columns=["path", *Recording._fields])
+            # By one handle: given a path, pandas opens it twice, and a builder may have replaced the file in between.
+            with path.open("rb") as file:
+                table = pd.read_parquet(file, columns=["path", *Recording._fields])
             columns = [table[name].tolist() for name in Recording._fields]
         except (OSError, ValueError, KeyError) as error:
             raise _damaged(path, "does not open") from error

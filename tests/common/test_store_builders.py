@@ -6,6 +6,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from made_store import RATE, noise, open_store, read_whole, recordings, run_stor
 from common.manifest import read_manifest
 from common.store import build as build_module
 from common.store.decode import decode
-from common.store.index import AUDIO_NAME, Index, absolute_paths, store_folder
+from common.store.index import AUDIO_NAME, Index, Recording, absolute_paths, store_folder
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +49,28 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
     store, clips = open_store(manifest)
     for row in range(40):
         np.testing.assert_array_equal(read_whole(store, clips, row), noise(0.2, row) / np.float32(32768))
+
+
+def test_an_index_that_is_replaced_meanwhile_is_read_whole(tmp_path: Path) -> None:
+    (tmp_path / AUDIO_NAME).write_bytes(bytes(100))
+    sizes = [1, 40]
+    indices = [Index({f"/{row}": Recording("x" * size, "y", 0, 1, 1.0) for row in range(size)}) for size in sizes]
+    indices[0].save(tmp_path)
+    ended = Event()
+
+    def replace() -> None:
+        while not ended.is_set():
+            for index in indices:
+                index.save(tmp_path)
+
+    with ThreadPoolExecutor(1) as pool:
+        replacing = pool.submit(replace)
+        try:
+            found = {len(Index.load(tmp_path)) for _ in range(100)}
+        finally:
+            ended.set()
+        replacing.result()
+    assert found <= set(sizes)
 
 
 def test_two_builders_at_once_do_the_work_once(tmp_path: Path) -> None:
