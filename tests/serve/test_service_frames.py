@@ -9,20 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from finetune.events.judge import JudgeOfFrames
 from finetune.events.recording import find_events
 from finetune.events.rule import event_rule
 from finetune.events.track import Track
-from finetune.events.track_stream import TrackStream
-from finetune.events.windows import Windows, windows_for
+from finetune.events.windows import windows_for
 from finetune.predict.model_file import ModelFile
 from finetune.tasks.multilabel import MultiLabel
 from serve.engine import load_model
 from serve.errors import StartError
-from serve.frames import joined, windows_of
 from tests.serve.made_bundle import FRAMES, RATE, made_bundle, made_clip, made_onnx_bundle, write_description
 from tests.serve.serving import GOOD, Serving, serving, wav
 from tests.serve.test_refusals import AUDIO, reason
@@ -88,36 +84,6 @@ def test_rows_come_and_go(service: Serving) -> None:
     """Else the rows above could be equal since all are."""
     (answer,) = service.frames(wav(waxing(7.777, RATE), RATE)).json()["results"]
     assert (np.ptp(rows_of(answer), axis=0) > 0.4).all()
-
-
-@settings(max_examples=300, deadline=None)
-@given(clip_ms=st.integers(100, 30000), rate=st.integers(1000, 192000), own_rate=st.integers(1000, 48000))
-def test_no_window_is_longer_than_the_model_s(judge: JudgeOfFrames, clip_ms: int, rate: int, own_rate: int) -> None:
-    clip_s = clip_ms / 1000
-    windows = windows_of(60 * rate, rate, clip_s)
-    # At the model's rate a model that tells frames takes one sample more than its window, see `ExportedModel.frames`.
-    assert -(-windows.length * own_rate // rate) <= round(clip_s * own_rate) + 1
-    assert clip_s * rate - 1 <= windows.length <= clip_s * rate + 1e-6
-    assert TrackStream(judge, rate, Windows(clip_s, clip_s / 2)).window == windows.length
-
-
-@settings(max_examples=200, deadline=None)
-@given(samples=st.integers(1, 30000), rate=st.integers(100, 3000), clip_s=st.sampled_from([0.5, 1.0, 2.37]), frames=st.integers(1, 40))
-def test_each_time_has_the_frame_of_the_window_in_whose_middle_it_lies_most(samples: int, rate: int, clip_s: float, frames: int) -> None:
-    windows = windows_of(samples, rate, clip_s)
-    frame_s = clip_s / frames
-    # Each frame tells which it is.
-    told = [1000.0 * number + np.arange(frames, dtype=np.float32)[:, np.newaxis] for number in range(len(windows.starts))]
-    rows = joined(windows, told, frame_s)
-    assert rows.begin_s[0] == 0 and np.array_equal(rows.begin_s[1:], rows.end_s[:-1]) and rows.end_s[-1] == samples / rate
-    # No row is left of rounding.
-    assert (rows.end_s - rows.begin_s).min() * rate >= 0.5 - 1e-6
-    centres = windows.starts + windows.length / 2
-    # In samples: the middle of each row, which is no border.
-    for time, (code,), window in zip((rows.begin_s + rows.end_s) / 2 * rate, rows.probabilities, rows.window, strict=True):
-        assert abs(centres[window] - time) <= np.abs(centres - time).min() + 0.51
-        frame = (time - windows.starts[window]) / (frame_s * rate)
-        assert code // 1000 == window and abs(code % 1000 - min(frames - 1, int(frame))) <= (min(frame % 1, 1 - frame % 1) < 0.51)
 
 
 def test_many_recordings_and_a_bad_one_are_answered_in_their_order(service: Serving) -> None:
