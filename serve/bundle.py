@@ -25,6 +25,7 @@ class Bundle:
         description: content of model.json.
         version: the first 12 hex digits of model.json's SHA-256; model.json holds the hashes of all other files.
         model: content of the model's file.
+        quality: content of the ONNX file that judges recordings at any rate; None for the backend torch and for bundles without one.
         card: the model card, Markdown; empty where there is none.
         golden: content of golden/expected.json; None where the bundle has no golden clips.
         clips: file of each golden clip -> its content.
@@ -33,6 +34,7 @@ class Bundle:
     description: dict[str, Any]
     version: str
     model: bytes = field(repr=False)
+    quality: bytes | None = field(repr=False)
     card: str = field(repr=False)
     golden: dict[str, Any] | None = field(repr=False)
     clips: dict[str, bytes] = field(repr=False)
@@ -76,6 +78,7 @@ def read_bundle(folder: Path, backend: str, sign_key: Path | None = None) -> Bun
     if name not in description["files"]:
         reason = about.get("reason")
         raise StartError(f"{folder} has no {name}{f' ({reason})' if reason else ''}: choose the other --backend.")
+    quality = (description.get("onnx") or {}).get("quality")
     golden, clips = None, {}
     # A twin in fewer bits has answers of its own to the golden clips.
     expected = about.get("golden") or description.get("golden")
@@ -87,6 +90,7 @@ def read_bundle(folder: Path, backend: str, sign_key: Path | None = None) -> Bun
         description=description,
         version=hashlib.sha256(text).hexdigest()[:12],
         model=checked(name),
+        quality=None if quality is None or backend == "torch" else checked(quality),
         card=checked(CARD).decode() if CARD in description["files"] else "",
         golden=golden,
         clips=clips,

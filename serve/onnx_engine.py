@@ -12,7 +12,7 @@ from serve.resample import resample
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
-# Under it a recording has the flag "too_short".
+# Under it a recording has the flag "too_short"; for bundles without a file that says so.
 MIN_DURATION_S = 0.1
 TOO_SHORT = "too_short"
 
@@ -35,15 +35,13 @@ class OnnxEngine:
         self._rate = int(about["sample_rate"])
         self._too_short = {name: int(bit) for bit, name in bundle.description["flags"].items()}.get(TOO_SHORT, 0)
         try:
-            self._session = onnxruntime.InferenceSession(bundle.model, session_options(threads), providers=["CPUExecutionProvider"])
+            self._session = session(bundle.model, threads)
+            self._judge = None if bundle.quality is None else session(bundle.quality, threads)
         except Exception as error:
             version = onnxruntime.__version__
             raise StartError(
                 f"The bundle's model.onnx does not open with onnxruntime {version}: see model.json's 'tested_with'."
             ) from error
-        # So that only the part of the graph that judges the recording is run for it.
-        self._flags_only = onnxruntime.RunOptions()
-        self._flags_only.only_execute_path_to_fetches = True
 
     def answer(
         self, waveform: np.ndarray, sample_rate: int, lengths: np.ndarray, metadata: np.ndarray | None
@@ -53,17 +51,29 @@ class OnnxEngine:
             probabilities, flags = self._session.run(["probabilities", "flags"], self._inputs(waveform, lengths, metadata))
             return probabilities, flags
         # Resampling rounds off flat tops and spreads what is not finite, so the recording is judged as it was made.
-        (flags,) = self._session.run(["flags"], self._inputs(waveform, lengths, metadata), self._flags_only)
-        flags = np.where(lengths < MIN_DURATION_S * sample_rate, flags | self._too_short, flags & ~self._too_short)
+        flags = self._flags(waveform, sample_rate, lengths, metadata)
         usable = (np.arange(waveform.shape[1]) < lengths[:, np.newaxis]) & np.isfinite(waveform)
         resampled = resample(np.where(usable, waveform, np.float32(0)), sample_rate, self._rate)
         resampled_lengths = -(-lengths * self._rate // sample_rate)
         (probabilities,) = self._session.run(["probabilities"], self._inputs(resampled, resampled_lengths, metadata))
         return probabilities, flags
 
+    def _flags(self, waveform: np.ndarray, sample_rate: int, lengths: np.ndarray, metadata: np.ndarray | None) -> np.ndarray:
+        if self._judge is not None:
+            rate = np.array([sample_rate], dtype=np.int64)
+            return self._judge.run(["flags"], {"waveform": waveform, "lengths": lengths, "sample_rate": rate})[0]
+        # ONNX Runtime computes the whole graph, whatever is asked for, so a bundle without the file takes about twice as long.
+        (flags,) = self._session.run(["flags"], self._inputs(waveform, lengths, metadata))
+        return np.where(lengths < MIN_DURATION_S * sample_rate, flags | self._too_short, flags & ~self._too_short)
+
     def _inputs(self, waveform: np.ndarray, lengths: np.ndarray, metadata: np.ndarray | None) -> dict[str, np.ndarray]:
         given = {"waveform": waveform, "lengths": lengths}
         return given if metadata is None else {**given, "metadata": metadata}
+
+
+def session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
+    """A file's content, opened with `session_options`."""
+    return onnxruntime.InferenceSession(graph, session_options(threads), providers=["CPUExecutionProvider"])
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:

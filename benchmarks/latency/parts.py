@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import soxr
 import torch
 
@@ -22,12 +23,14 @@ def parts_ms(
     lengths = torch.full([len(recorded)], recorded.shape[1])
     at_rate = resample(recorded, rate, onnx.sample_rate)
     windows, _ = windows_of(at_rate, classifier)
+    judged = {"waveform": waveform, "lengths": lengths.numpy(), "sample_rate": np.array([rate])}
     parts: dict[str, Way] = {
         "read": read,
         "resample": lambda paths: resample(recorded, rate, onnx.sample_rate),
         "quality_flags": lambda paths: quality_flags(recorded, lengths, rate),
         "torchscript_at_its_rate": lambda paths: torchscript.model(at_rate, onnx.sample_rate),
         "soxr": lambda paths: [soxr.resample(row, rate, onnx.sample_rate) for row in waveform],
+        "onnx_quality_flags": lambda paths: onnx.judge.run(["flags"], judged),
         "onnx_at_its_rate": lambda paths: onnx.answer(at_rate.numpy()),
         "front_end": lambda paths: classifier.front_end(windows),
         "network": BareNetwork(classifier, paths),

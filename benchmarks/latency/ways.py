@@ -56,16 +56,17 @@ class Onnx:
     """Its ONNX twin, as the service opens it. It takes the model's rate only: soxr resamples before.
 
     Args:
-        path: of model.onnx.
+        path: of model.onnx, with quality.onnx beside it.
         sample_rate: Hz.
         window: samples of a window.
         threads: of ONNX Runtime.
     """
 
     def __init__(self, path: Path, sample_rate: int, window: int, threads: int) -> None:
-        from serve.onnx_engine import onnxruntime, session_options
+        from serve.onnx_engine import session
 
-        self.session = onnxruntime.InferenceSession(path, session_options(threads), providers=["CPUExecutionProvider"])
+        self.session = session(path.read_bytes(), threads)
+        self.judge = session(path.with_name("quality.onnx").read_bytes(), threads)
         self.sample_rate, self.window = sample_rate, window
 
     def __call__(self, paths: Sequence[Path]) -> np.ndarray:

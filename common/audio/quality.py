@@ -64,34 +64,17 @@ def quality_flags(waveform: Tensor, lengths: Tensor, sample_rate: int) -> Tensor
     if waveform.shape[1] == 0:
         # Reductions need a dimension that is not empty.
         waveform = pad(waveform, [0, 1])
-    x = waveform
     partial = any_true(lengths < waveform.shape[1])
+    high, low = waveform, waveform
     if partial:
-        x = torch.where(_valid(lengths, waveform.shape[1]), waveform, torch.zeros_like(waveform))
-    finite = torch.isfinite(x.sum(dim=1))
-    if any_true(~finite):
-        # The sum may have been too large. In float64, which takes a copy, none of finite numbers is.
-        finite = torch.isfinite(x.sum(dim=1, dtype=torch.float64))
-    judged = finite & (lengths > 0)
-    if any_true(~judged):
-        # An example that is not judged becomes zeros, so that no NaN enters a comparison.
-        x = torch.where(judged.unsqueeze(1), x, torch.zeros_like(x))
-    high, low = x, x
-    if partial:
-        valid = _valid(lengths, x.shape[1])
-        high, low = torch.where(valid, x, torch.full_like(x, -torch.inf)), torch.where(valid, x, torch.full_like(x, torch.inf))
+        valid = _valid(lengths, waveform.shape[1])
+        high = torch.where(valid, waveform, torch.full_like(waveform, -torch.inf))
+        low = torch.where(valid, waveform, torch.full_like(waveform, torch.inf))
     high, low = high.amax(dim=1), low.amin(dim=1)
+    finite = _finite(waveform, lengths, high, low)
+    judged = finite & (lengths > 0)
     flat, at_zero = _flat(high, low)
-    clipped = torch.zeros_like(judged)
-    at_high, at_low = x == high.unsqueeze(1), x == low.unsqueeze(1)
-    # Nearly no recording is at its top often enough for a run, fewer have one, and the rest takes longer than all before.
-    if any_true(_often(at_high) | _often(at_low)) and any_true(_run_starts(at_high) | _run_starts(at_low)):
-        # One more column, never valid: of one sample there would be no neighbours.
-        x = pad(x, [0, 1])
-        valid = _valid(lengths, x.shape[1])
-        mean = x.sum(dim=1) / lengths.clamp(min=1)
-        step = _quantisation_step(x, valid)
-        clipped = _flat_top(x, valid, high, mean, step) | _flat_top(-x, valid, -low, -mean, step)
+    clipped = _clipped_where_likely(waveform, lengths, high, low)
     return _bits(judged & flat & at_zero, judged & clipped & ~flat, _too_short(lengths, sample_rate), ~finite, judged & flat & ~at_zero)
 
 
@@ -100,10 +83,14 @@ def any_true(mask: Tensor) -> bool:
 
     A graph that is being exported has no branches: it gets the answer True, and does all the work.
     """
+    return _exporting() or bool(mask.any())
+
+
+def _exporting() -> bool:
     if torch.jit.is_scripting():
-        return bool(mask.any())
+        return False
     else:
-        return torch.compiler.is_exporting() or bool(mask.any())
+        return torch.compiler.is_exporting()
 
 
 def _valid(lengths: Tensor, num_samples: int) -> Tensor:
@@ -111,9 +98,45 @@ def _valid(lengths: Tensor, num_samples: int) -> Tensor:
     return torch.arange(num_samples, device=lengths.device).unsqueeze(0) < lengths.unsqueeze(1)
 
 
+def _finite(waveform: Tensor, lengths: Tensor, high: Tensor, low: Tensor) -> Tensor:
+    """Whether all samples within the length are finite, by their highest and lowest values where these tell: [B]."""
+    if _exporting():
+        # Not every runtime carries a NaN through a maximum.
+        return (torch.isfinite(waveform) | ~_valid(lengths, waveform.shape[1])).all(dim=1)
+    return (torch.isfinite(high) & torch.isfinite(low)) | (lengths == 0)
+
+
+def _clipped_where_likely(waveform: Tensor, lengths: Tensor, high: Tensor, low: Tensor) -> Tensor:
+    """As `_clipped`, which is left out where no example can be: it takes longer than all else, and nearly no recording has a run."""
+    extreme = (waveform == high.unsqueeze(1)) | (waveform == low.unsqueeze(1))
+    # Two conditions, since TorchScript compiles the whole of one.
+    if not torch.jit.is_scripting():  # noqa: SIM102
+        if torch.compiler.is_exporting():
+            return torch.cond(_often(extreme).any(), _clipped, _none_clipped, (waveform, lengths, high, low))
+    if any_true(_often(extreme)) and any_true(_run_starts(extreme)):
+        return _clipped(waveform, lengths, high, low)
+    return _none_clipped(waveform, lengths, high, low)
+
+
+def _none_clipped(waveform: Tensor, lengths: Tensor, high: Tensor, low: Tensor) -> Tensor:
+    return torch.zeros_like(lengths, dtype=torch.bool)
+
+
+def _clipped(waveform: Tensor, lengths: Tensor, high: Tensor, low: Tensor) -> Tensor:
+    """Whether the tops of each waveform [B, T] are cut flat, of one whose highest value within its length is ``high`` [B]: [B]."""
+    # One more column, never valid: of one sample there would be no neighbours.
+    waveform = pad(waveform, [0, 1])
+    valid = _valid(lengths, waveform.shape[1])
+    x = torch.where(valid, waveform, torch.zeros_like(waveform))
+    mean = x.sum(dim=1) / lengths.clamp(min=1)
+    step = _quantisation_step(x, valid)
+    return _flat_top(x, valid, high, mean, step) | _flat_top(-x, valid, -low, -mean, step)
+
+
 def _often(at_value: Tensor, min_run: int = CLIPPED_MIN_RUN) -> Tensor:
     """Whether so many samples are marked in ``at_value``, bool [B, T], that they could be a run: [B]."""
-    return at_value.sum(dim=1) >= min_run
+    # Runtimes count integers several times as slowly.
+    return at_value.sum(dim=1, dtype=torch.float32) >= min_run
 
 
 def _run_starts(at_value: Tensor, min_run: int = CLIPPED_MIN_RUN) -> Tensor:

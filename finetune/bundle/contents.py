@@ -11,7 +11,8 @@ from common.files import sha256_file
 
 FORMAT, FILE_TYPE = "auscult.model/1", "bundle"
 GOLDEN_FORMAT = "auscult.golden/1"
-MODEL, ONNX, PT2, DESCRIPTION, CARD, SIGNATURE = "model.pt", "model.onnx", "model.pt2", "model.json", "MODEL_CARD.md", "SIGNATURE"
+MODEL, ONNX, QUALITY, PT2 = "model.pt", "model.onnx", "quality.onnx", "model.pt2"
+DESCRIPTION, CARD, SIGNATURE = "model.json", "MODEL_CARD.md", "SIGNATURE"
 FOLDS, GOLDEN, EXPECTED = "folds", "golden", "golden/expected.json"
 # Of a probability, between the exporting machine and another.
 TOLERANCE = 1e-4

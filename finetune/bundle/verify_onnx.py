@@ -23,12 +23,15 @@ def check(folder: Path) -> dict[str, Any]:
         raise ValueError(f"this bundle has no model.onnx: {about['reason']}.")
     expected = {"model.onnx": "golden/expected.json"}
     expected |= {twin["file"]: twin["golden"]["expected"] for twin in description.get("twins", {}).values() if "file" in twin}
-    if not {*expected, *expected.values()} <= description["files"].keys():
-        raise ValueError(f"model.json does not name the hashes of {', '.join([*expected, *expected.values()])}: do not load this bundle.")
+    opens = [*expected, *expected.values(), *([about["quality"]] if "quality" in about else [])]
+    if not set(opens) <= description["files"].keys():
+        raise ValueError(f"model.json does not name the hashes of {', '.join(opens)}: do not load this bundle.")
     for name, wanted in description["files"].items():
         if not (folder / name).is_file() or hashlib.sha256((folder / name).read_bytes()).hexdigest() != wanted:
             raise ValueError(f"{name} is not the file that model.json names: do not load this bundle.")
     found = {name: _compared(folder, name, golden, about) for name, golden in expected.items()}
+    if "quality" in about:
+        _check_flags(folder, about["quality"], json.loads((folder / expected["model.onnx"]).read_text(encoding="utf-8")))
     figures = {"onnxruntime": onnxruntime.__version__, **found.pop("model.onnx")}
     return {**figures, "twins": {name: of_twin["largest_difference"] for name, of_twin in found.items()}}
 
@@ -47,20 +50,33 @@ def _compared(folder: Path, name: str, expected: str, about: dict[str, Any]) -> 
     return {"clips": len(clips), "at_other_rates": len(golden["clips"]) - len(clips), "largest_difference": worst}
 
 
+def _check_flags(folder: Path, name: str, golden: dict[str, Any]) -> None:
+    session = opened(folder / name)
+    for clip in golden["clips"]:
+        (flags,) = session.run(["flags"], {**inputs(folder, clip), "sample_rate": np.array([clip["sample_rate"]], dtype=np.int64)})
+        if int(flags[0]) != clip["flags"]:
+            raise ValueError(f"{name} gives {clip['name']} the flags {flags[0]}, expected {clip['flags']}: not the same.")
+
+
 def opened(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
-def answer(session: onnxruntime.InferenceSession, folder: Path, clip: dict[str, Any], about: dict[str, Any]) -> tuple[np.ndarray, int]:
-    """Probabilities [L] and flags of a golden clip at the file's rate."""
+def inputs(folder: Path, clip: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What of a golden clip is the same for every model: waveform [1, T] and lengths [1]."""
     with wave.open(str(folder / "golden" / clip["file"])) as file:
         waveform = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float32)[np.newaxis] / 32768
     if clip["nan_at"] is not None:
         waveform[0, clip["nan_at"]] = np.nan
-    inputs = {"waveform": waveform, "lengths": np.array([waveform.shape[1]], dtype=np.int64)}
+    return {"waveform": waveform, "lengths": np.array([waveform.shape[1]], dtype=np.int64)}
+
+
+def answer(session: onnxruntime.InferenceSession, folder: Path, clip: dict[str, Any], about: dict[str, Any]) -> tuple[np.ndarray, int]:
+    """Probabilities [L] and flags of a golden clip at the file's rate."""
+    given = inputs(folder, clip)
     for more in about["inputs"][2:]:
-        inputs[more["name"]] = np.full((1, more["shape"][1]), np.nan, dtype=np.float32)
-    probabilities, flags = session.run(["probabilities", "flags"], inputs)
+        given[more["name"]] = np.full((1, more["shape"][1]), np.nan, dtype=np.float32)
+    probabilities, flags = session.run(["probabilities", "flags"], given)
     return probabilities[0], int(flags[0])
 
 

@@ -28,7 +28,7 @@ class ExportableModel(nn.Module):
         """As `ExportedModel.forward` for ``sample_rate``; lengths int64 [B] must be given, and metadata where the model takes them."""
         lengths = lengths.clamp(min=0, max=waveform.shape[1])
         flags = quality_flags(waveform, lengths, self.model.sample_rate)
-        waveform = usable(waveform, lengths)
+        waveform = usable(waveform, lengths, flags)
         lengths = lengths.clamp(min=1)
         return self.model.joined([_whole_clips(member, waveform, lengths, metadata) for member in self.members]), flags
 

@@ -11,7 +11,7 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-from common.audio.quality import any_true, quality_flags
+from common.audio.quality import NOT_FINITE, any_true, quality_flags
 from common.audio.resample import KAISER_BETA, LOWPASS_FILTER_WIDTH, MAX_KERNEL_NUMBERS, ROLLOFF, resampler
 from common.windows import covering_windows, cut_windows, pool_windows
 
@@ -164,7 +164,7 @@ class ExportedModel(nn.Module):
         lengths = lengths.to(waveform.device).clamp(min=0, max=waveform.shape[1])
         waveform = waveform.to(torch.float32)
         flags = quality_flags(waveform, lengths, sample_rate)
-        waveform = self.resample(usable(waveform, lengths), sample_rate)
+        waveform = self.resample(usable(waveform, lengths, flags), sample_rate)
         lengths = torch.div(lengths * self.sample_rate + sample_rate - 1, sample_rate, rounding_mode="floor")
         if waveform.shape[1] == 0:
             waveform = torch.nn.functional.pad(waveform, [0, 1])
@@ -216,10 +216,9 @@ class ExportedModel(nn.Module):
         return answers
 
 
-def usable(waveform: Tensor, lengths: Tensor) -> Tensor:
-    """``waveform`` [B, T] with 0 for what lies beyond its length or is not finite."""
-    # A sum is finite only where all that it adds is.
-    if not any_true(~torch.isfinite(waveform.sum(dim=1))) and not any_true(lengths < waveform.shape[1]):
+def usable(waveform: Tensor, lengths: Tensor, flags: Tensor, not_finite: int = NOT_FINITE) -> Tensor:
+    """``waveform`` [B, T], whose quality ``flags`` [B] are known, with 0 for what lies beyond its length or is not finite."""
+    if not any_true((flags & not_finite) != 0) and not any_true(lengths < waveform.shape[1]):
         return waveform
     position = torch.arange(waveform.shape[1], device=waveform.device).unsqueeze(0)
     usable = (position < lengths.unsqueeze(1)) & torch.isfinite(waveform)

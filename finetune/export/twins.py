@@ -13,11 +13,12 @@ from torch import Tensor
 
 from common.errors import UserError
 from finetune.bundle.contents import ONNX, PT2
+from finetune.export import recorded
 from finetune.export.exportable import ExportableModel
 from finetune.export.exported_ensemble import ExportedEnsemble
 from finetune.export.exported_model import ExportedModel
 from finetune.export.networks import check_parity
-from finetune.export.node_names import name_by_module
+from finetune.export.quality_file import write_quality
 from finetune.metadata import Metadata
 
 Answer = Callable[..., tuple[Tensor, Tensor]]
@@ -28,7 +29,7 @@ ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 def write_twins(
     folder: Path, file: torch.jit.ScriptModule, eager: ExportedModel | ExportedEnsemble, stream: Metadata | None
 ) -> dict[str, Any]:
-    """Write ``model.onnx`` and ``model.pt2`` into ``folder``.
+    """Write ``model.onnx`` with ``quality.onnx`` beside it, and ``model.pt2``, into ``folder``.
 
     Args:
         folder: of the bundle.
@@ -69,6 +70,8 @@ def write_twins(
         onnx = {"reason": f"{', '.join(missing)} was not installed: install the extra 'onnx' and export again"}
     else:
         onnx = written(ONNX, lambda path: _save_onnx(path, program, eager), _open_onnx)
+        if "file" in onnx:
+            onnx["quality"] = write_quality(folder)
     return {"onnx": onnx, "pt2": written(PT2, lambda path: _save_pt2(path, program), _open_pt2)}
 
 
@@ -81,37 +84,19 @@ def _record(model: ExportableModel, stream: Metadata | None) -> torch.export.Exp
     """The model's graph for any number of rows of any length."""
     window = model.model.window
     batch, samples = torch.export.Dim("B"), torch.export.Dim("T", min=2)
-    shapes: list[dict[int, Any]] = [{0: batch, 1: samples}, {0: batch}]
+    sizes: list[dict[int, Any]] = [{0: batch, 1: samples}, {0: batch}]
     generator = torch.Generator().manual_seed(0)
     waveform = 0.1 * torch.randn(3, window + window // 4, generator=generator)
     example = [waveform, torch.tensor([waveform.shape[1], window // 2, 2])]
     if stream is not None:
-        shapes.append({0: batch})
+        sizes.append({0: batch})
         example.append(stream.example(3, generator))
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        named = dict(zip(INPUTS, shapes, strict=False))
-        program = torch.export.export(model, tuple(example), dynamic_shapes=named, strict=False)
-    for part in program.graph_module.modules():
-        for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
-            # Where on this machine the code lies is nobody's business.
-            node.meta.pop("stack_trace", None)
-    return program
+    return recorded.record(model, dict(zip(INPUTS, example, strict=False)), dict(zip(INPUTS, sizes, strict=False)))
 
 
 def _save_onnx(path: Path, program: torch.export.ExportedProgram, eager: ExportedModel | ExportedEnsemble) -> dict[str, Any]:
-    import onnx_ir.passes.common as passes
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        written = torch.onnx.export(program, dynamo=True, output_names=["probabilities", "flags"], verbose=False)
-    assert written is not None
-    # By the metadata that go.
-    name_by_module(written.model)
-    passes.ClearMetadataAndDocStringPass()(written.model)
-    written.model.metadata_props.update({"sample_rate": str(eager.sample_rate), "labels": json.dumps(list(eager.labels))})
-    written.save(str(path))
-    return {"opset": written.model.opset_imports[""]}
+    properties = {"sample_rate": str(eager.sample_rate), "labels": json.dumps(list(eager.labels))}
+    return {"opset": recorded.save_onnx(path, program, ["probabilities", "flags"], properties)}
 
 
 def _open_onnx(path: Path) -> Answer:

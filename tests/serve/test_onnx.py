@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from common.audio.resample import resample as reference
+from finetune.export.quality_file import write_quality
 from serve.engine import load_model
 from serve.errors import Refusal, StartError
 from serve.resample import resample
@@ -54,8 +55,17 @@ def mean_heard(waveform: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.abs(waveform).mean() * np.array([-8.0, 4.0, 20.0])))
 
 
-def test_other_rates_are_resampled_and_judged_as_they_were_recorded(tmp_path: Path) -> None:
-    engine = load_model(made_onnx_bundle(tmp_path / "bundle"), "onnx", threads=1).engine
+def with_quality(bundle: Path) -> Path:
+    """A bundle, now with the file that judges recordings at any rate."""
+    description = json.loads((bundle / "model.json").read_text())
+    write_description(bundle, {**description, "onnx": {**description["onnx"], "quality": write_quality(bundle)}})
+    return bundle
+
+
+@pytest.mark.parametrize("quality", [True, False])
+def test_other_rates_are_resampled_and_judged_as_they_were_recorded(tmp_path: Path, quality: bool) -> None:
+    bundle = made_onnx_bundle(tmp_path / "bundle")
+    engine = load_model(with_quality(bundle) if quality else bundle, "onnx", threads=1).engine
     loud, short = made_clip(1.0, 8000, 3)[:, 0], made_clip(0.099, 8000, 1)[:, 0]
     broken = made_clip(0.7, 8000, 2)[:, 0]
     broken[100] = np.nan
@@ -71,6 +81,13 @@ def test_other_rates_are_resampled_and_judged_as_they_were_recorded(tmp_path: Pa
         assert np.abs(answer - mean_heard(heard)).max() < 1e-6
     at_its_rate, flags = engine.answer(padded, RATE, lengths, None)
     assert flags.tolist() == [0, 0, 8, 1] and np.abs(at_its_rate[0] - mean_heard(loud)).max() < 1e-6
+
+
+def test_clipping_is_found_before_resampling_rounds_it_off(tmp_path: Path) -> None:
+    engine = load_model(with_quality(made_onnx_bundle(tmp_path / "bundle")), "onnx", threads=1).engine
+    clipped = np.clip(2 * np.sin(2 * np.pi * 200 * np.arange(32000) / 32000), -1, 1).astype(np.float32)[np.newaxis]
+    assert engine.answer(clipped, 32000, np.array([32000]), None)[1].tolist() == [2]
+    assert engine.answer(0.4 * clipped, 32000, np.array([3199]), None)[1].tolist() == [2 | 4]
 
 
 def test_the_service_answers_with_it(tmp_path: Path) -> None:
