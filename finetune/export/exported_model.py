@@ -12,7 +12,7 @@ import torchaudio
 from torch import Tensor, nn
 
 from common.audio.quality import NOT_FINITE, any_true, quality_flags
-from common.audio.resample import KAISER_BETA, LOWPASS_FILTER_WIDTH, MAX_KERNEL_NUMBERS, ROLLOFF, resampler
+from common.audio.resample import KAISER_BETA, LOWPASS_FILTER_WIDTH, MAX_KERNEL_NUMBERS, ROLLOFF, Resampler
 from common.windows import covering_windows, cut_windows, pool_windows
 
 # Hz, of the recorders and datasets in the field. A rate's filter takes as long to compute as ten seconds of audio to filter, so the file
@@ -91,7 +91,7 @@ class ExportedModel(nn.Module):
         self.beta = KAISER_BETA
         self.max_kernel_numbers = MAX_KERNEL_NUMBERS
         self.ready_rates = [rate for rate in COMMON_RATES if rate != sample_rate]
-        self.resamplers = nn.ModuleList(resampler(rate, sample_rate) for rate in self.ready_rates)
+        self.resamplers = nn.ModuleList(Resampler(rate, sample_rate) for rate in self.ready_rates)
 
     def forward(
         self, waveform: Tensor, sample_rate: int, lengths: Tensor | None = None, metadata: Tensor | None = None
