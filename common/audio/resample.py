@@ -25,7 +25,7 @@ STEP_SAMPLES = 192
 
 
 class Resampler(nn.Module):
-    """Resamples as `torchaudio.transforms.Resample` does, up to rounding, in a tenth of the time where the rates are as small numbers.
+    """Resamples as `torchaudio.transforms.Resample` does, up to rounding, and up to ten times as fast where the rates are as small numbers.
 
     torchaudio convolves with one kernel per phase: from 48 to 4 kHz a single one of 1634 taps, at a stride of 12 samples. Here a kernel is
     there several times, each a period later, so that one step of the convolution gives some 200 samples. The module holds its filter, which
@@ -38,6 +38,8 @@ class Resampler(nn.Module):
     Shape:
         [..., T] float32 -> [..., ceil(T to_hz / from_hz)].
     """
+
+    taps: Tensor
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         super().__init__()
