@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.known_answers import TOLERANCE, KnownAnswer, known_answers
+from benchmarks.known_answers import FRAMES, PREDICT, TOLERANCE, KnownAnswer, known_answers
 from benchmarks.service_process import ServiceProcess, service_process
 from benchmarks.uploads import KINDS, hostile_file
 from common import cli
@@ -36,9 +36,12 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--recordings", type=Path, help="folder with real recordings to mutate; made ones by default")
     parser.add_argument("--clients", type=int, default=4, help="uploads at once")
     parser.add_argument("--backend", choices=("torch", "onnx"), default="torch", help="of the service")
+    parser.add_argument("--frames", action="store_true", help="send every other upload to /v1/frames")
     parser.add_argument("--seed", type=int, default=0, help="of the uploads")
     options = parser.parse_args(args)
-    return cli.conclude(lambda: attack(options.bundle, options.uploads, options.recordings, options.clients, options.backend, options.seed))
+    return cli.conclude(
+        lambda: attack(options.bundle, options.uploads, options.recordings, options.clients, options.backend, options.frames, options.seed)
+    )
 
 
 @dataclass
@@ -76,7 +79,9 @@ def judged(response: httpx.Response) -> tuple[str, str | None]:
     body = response.json()
     if response.status_code == 200:
         (result,) = body["results"]
-        probabilities = [label["probability"] for label in result["labels"]]
+        # One of a label, or one of each frame.
+        answered = [label.get("probabilities", [label.get("probability")]) for label in result["labels"]]
+        probabilities = [probability for of_label in answered for probability in of_label]
         # NaN is in no range.
         fine = probabilities and all(0 <= probability <= 1 for probability in probabilities)
         return result["status"], None if fine else f"status 200 with the probabilities {probabilities}"
@@ -86,20 +91,21 @@ def judged(response: httpx.Response) -> tuple[str, str | None]:
     return reason, None
 
 
-def attack(bundle: Path, uploads: int, recordings: Path | None, clients: int, backend: str, seed: int) -> dict[str, Any]:
+def attack(bundle: Path, uploads: int, recordings: Path | None, clients: int, backend: str, frames: bool, seed: int) -> dict[str, Any]:
     """Send ``uploads`` hostile files, and measure the service before and after."""
     if uploads < 1 or clients < 1:
         raise UserError(f"--uploads is {uploads} and --clients {clients}: expected at least 1 of each.")
     real = _read(recordings) if recordings else []
-    known, tally, kinds = known_answers(bundle), Tally(), list(KINDS)
+    known, tally, kinds = known_answers(bundle, frames), Tally(), list(KINDS)
 
     def send(client: httpx.Client, number: int) -> None:
         if number % KNOWN_EVERY == 0:
             expected = known[number // KNOWN_EVERY % len(known)]
-            tally.check(expected, _post(client, "known.wav", expected.content))
-        kind = kinds[number % len(kinds)]
+            tally.check(expected, _post(client, "known.wav", expected.content, expected.path))
+        # There are 13 kinds, so that each goes both ways.
+        kind, path = kinds[number % len(kinds)], FRAMES if frames and number % 2 else PREDICT
         file = hostile_file(kind, seed + number, real)
-        tally.count(kind, _post(client, file.name, file.content))
+        tally.count(kind, _post(client, file.name, file.content, path))
 
     def send_all(service: ServiceProcess, numbers: range, what: str) -> None:
         with httpx.Client(base_url=service.url, timeout=TIMEOUT_S) as client, ThreadPoolExecutor(clients) as pool:
@@ -115,7 +121,7 @@ def attack(bundle: Path, uploads: int, recordings: Path | None, clients: int, ba
         seconds = time.perf_counter() - begun
         after = _state(service)
         with httpx.Client(base_url=service.url, timeout=TIMEOUT_S) as client:
-            responses = [(expected, _post(client, "known.wav", expected.content)) for expected in known]
+            responses = [(expected, _post(client, "known.wav", expected.content, expected.path)) for expected in known]
             still = all(response.status_code == 200 for _, response in responses)
             for expected, response in responses:
                 tally.check(expected, response)
@@ -140,12 +146,13 @@ def attack(bundle: Path, uploads: int, recordings: Path | None, clients: int, ba
         "files_left": left,
         "real_recordings": len(real),
         "backend": backend,
+        "frames": frames,
         "machine": machine(),
     }
 
 
-def _post(client: httpx.Client, name: str, content: bytes) -> httpx.Response:
-    return client.post("/v1/predict", files=[("file", (name, content, "audio/wav"))])
+def _post(client: httpx.Client, name: str, content: bytes, path: str) -> httpx.Response:
+    return client.post(path, files=[("file", (name, content, "audio/wav"))])
 
 
 def _state(service: ServiceProcess) -> tuple[float, int]:

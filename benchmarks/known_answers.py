@@ -1,6 +1,8 @@
 """Recordings whose answers are known before the service is asked: those of the bundle's model.pt, called offline for each alone."""
 
 import io
+import json
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,14 @@ import torch
 
 from benchmarks.uploads import encoded
 from common.errors import UserError
+from finetune.events.judge import JudgeOfFrames, has_frames
+from finetune.events.recording import find_events
+from finetune.events.rule import event_rule
+from finetune.events.windows import windows_for
+from finetune.predict.model_file import ModelFile
+from finetune.tasks.multilabel import MultiLabel
 
+PREDICT, FRAMES = "/v1/predict", "/v1/frames"
 TOLERANCE = 1e-5
 # Seconds, Hz, channels, format, encoding: every kind of file that the service takes, and rates above, at and below a model's.
 SHAPES = (
@@ -32,32 +41,48 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class KnownAnswer:
-    """A recording's file, and the probabilities [L] that the model has for it."""
+    """A recording's file, and what the model says of it.
+
+    Attributes:
+        content: of the file.
+        probabilities: of the labels, [L]; of events frame by frame, [E, N].
+        path: where the service is asked for them.
+    """
 
     content: bytes = field(repr=False)
     probabilities: np.ndarray
+    path: str = PREDICT
 
     def difference(self, result: dict[str, Any]) -> float:
-        """Largest difference to a probability of the service's answer; infinite where it has none."""
-        if not result["labels"]:
+        """Largest difference to a probability of the service's answer; infinite where it has none or not as many."""
+        key = "probabilities" if self.path == FRAMES else "probability"
+        answered = np.array([label[key] for label in result["labels"]])
+        if answered.shape != self.probabilities.shape:
             return float("inf")
-        answered = np.array([label["probability"] for label in result["labels"]])
         return float(np.abs(answered - self.probabilities).max())
 
 
-def known_answers(bundle: Path) -> list[KnownAnswer]:
+def known_answers(bundle: Path, frames: bool = False) -> list[KnownAnswer]:
     """Made recordings of several lengths, rates and formats with their answers.
 
     Args:
         bundle: folder that ``finetune export`` wrote.
+        frames: each of them also with its events frame by frame, in turns.
 
     Raises:
-        UserError: it has no model.pt.
+        UserError: it has no model.pt, or one that tells no frames where these are wanted.
     """
     file = bundle / "model.pt"
     if not file.is_file():
         raise UserError(f"{file} does not exist: --bundle expects a folder that 'python -m finetune export' wrote.")
-    module = torch.jit.load(str(file), map_location="cpu").eval()
+    module, description = (
+        torch.jit.load(str(file), map_location="cpu").eval(),
+        json.loads((bundle / "model.json").read_text(encoding="utf-8")),
+    )
+    # What decides does not matter here.
+    model = ModelFile(module, description, MultiLabel())
+    if frames and not has_frames(model):
+        raise UserError(f"{file} tells whole recordings only: leave --frames out, or give a bundle of a network over frames.")
     generator = np.random.default_rng(0)
     known = []
     for seconds, rate, channels, kind, subtype in SHAPES:
@@ -65,7 +90,19 @@ def known_answers(bundle: Path) -> list[KnownAnswer]:
         swell = 0.2 + 0.1 * np.sin(2 * np.pi * 0.4 * np.arange(samples) / rate)[:, np.newaxis]
         content = encoded(swell * np.clip(generator.standard_normal((samples, channels)), -3, 3), rate, kind, subtype)
         waveform, _ = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-        with torch.inference_mode():
-            probabilities, _ = module(torch.from_numpy(waveform.mean(axis=1)).unsqueeze(0), rate)
-        known.append(KnownAnswer(content, probabilities[0].double().numpy()))
+        probabilities, _ = model.predict(waveform.mean(axis=1), rate)
+        known.append(KnownAnswer(content, probabilities.astype(float)))
+        if frames:
+            known.append(KnownAnswer(content, _frames(model, content), FRAMES))
     return known
+
+
+def _frames(model: ModelFile, content: bytes) -> np.ndarray:
+    """Probabilities [E, N] of ``finetune events``."""
+    judge = JudgeOfFrames(model)
+    with tempfile.NamedTemporaryFile(suffix=".audio") as file:
+        file.write(content)
+        file.flush()
+        found = find_events("known", Path(file.name), judge, event_rule(judge), windows_for(judge), keep_track=True)
+    assert found.track is not None
+    return found.track.probabilities.T.astype(float)

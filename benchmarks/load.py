@@ -40,8 +40,9 @@ def main(args: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--seconds", type=float, default=300.0, help="time at twice the capacity, s")
     parser.add_argument("--capacity-seconds", type=float, default=20.0, help="time in which the capacity is measured, s")
     parser.add_argument("--backend", choices=("torch", "onnx"), default="torch", help="of the service")
+    parser.add_argument("--frames", action="store_true", help="send every other request to /v1/frames")
     options = parser.parse_args(args)
-    return cli.conclude(lambda: load(options.bundle, options.seconds, options.capacity_seconds, options.backend))
+    return cli.conclude(lambda: load(options.bundle, options.seconds, options.capacity_seconds, options.backend, options.frames))
 
 
 class Client:
@@ -54,7 +55,7 @@ class Client:
     def __init__(self, url: str) -> None:
         self._host, port = url.removeprefix("http://").split(":")
         self._port = int(port)
-        self._written: dict[bytes, bytes] = {}
+        self._written: dict[tuple[bytes, str], bytes] = {}
 
     async def post(self, known: KnownAnswer) -> tuple[int, dict[str, Any]]:
         """Status and body of the answer to a recording.
@@ -64,7 +65,7 @@ class Client:
         """
         reader, writer = await asyncio.open_connection(self._host, self._port)
         try:
-            writer.write(self._request(known.content))
+            writer.write(self._request(known.content, known.path))
             answer = await reader.read()
         finally:
             writer.close()
@@ -73,13 +74,13 @@ class Client:
             raise ConnectionResetError
         return int(head.split()[1]), json.loads(body)
 
-    def _request(self, content: bytes) -> bytes:
-        if content not in self._written:
+    def _request(self, content: bytes, path: str) -> bytes:
+        if (content, path) not in self._written:
             headers = {"Connection": "close"}
-            request = httpx.Request("POST", f"http://{self._host}:{self._port}/v1/predict", files=[("file", content)], headers=headers)
-            lines = [b"POST /v1/predict HTTP/1.1", *(b"%s: %s" % row for row in request.headers.raw)]
-            self._written[content] = b"\r\n".join(lines) + b"\r\n\r\n" + request.read()
-        return self._written[content]
+            request = httpx.Request("POST", f"http://{self._host}:{self._port}{path}", files=[("file", content)], headers=headers)
+            lines = [f"POST {path} HTTP/1.1".encode(), *(b"%s: %s" % row for row in request.headers.raw)]
+            self._written[content, path] = b"\r\n".join(lines) + b"\r\n\r\n" + request.read()
+        return self._written[content, path]
 
 
 @dataclass
@@ -125,21 +126,22 @@ class Seen:
         return round(1000 * float(np.quantile(of, quantile)), 1) if of else None
 
 
-def load(bundle: Path, seconds: float, capacity_seconds: float, backend: str) -> dict[str, Any]:
+def load(bundle: Path, seconds: float, capacity_seconds: float, backend: str, frames: bool) -> dict[str, Any]:
     """Measure the capacity, then send twice as much for ``seconds``."""
     if seconds <= 0 or capacity_seconds <= 0:
         raise UserError(f"--seconds is {seconds:g} and --capacity-seconds {capacity_seconds:g}: expected more than 0 of each.")
-    known = known_answers(bundle)
+    known = known_answers(bundle, frames)
     with (
         tempfile.TemporaryDirectory(prefix="auscult-load-") as folder,
         two_versions(Path(folder), bundle) as link,
         service_process(link, "--backend", backend) as service,
     ):
-        return asyncio.run(_measured(service, link, known, seconds, capacity_seconds, backend))
+        figures = asyncio.run(_measured(service, link, known, seconds, capacity_seconds))
+    return {**figures, "backend": backend, "frames": frames, "machine": machine()}
 
 
 async def _measured(
-    service: ServiceProcess, link: Path, known: list[KnownAnswer], seconds: float, capacity_seconds: float, backend: str
+    service: ServiceProcess, link: Path, known: list[KnownAnswer], seconds: float, capacity_seconds: float
 ) -> dict[str, Any]:
     client = Client(service.url)
     single = Seen()
@@ -185,8 +187,6 @@ async def _measured(
         "files_left": service.left_files(),
         "recordings": len(known),
         "clients_for_capacity": CLIENTS,
-        "backend": backend,
-        "machine": machine(),
     }
 
 

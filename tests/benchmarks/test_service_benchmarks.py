@@ -26,6 +26,24 @@ def test_hostile_uploads(bundle: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert figures["memory_mb"]["after"] > 10 and figures["descriptors"]["after"] <= figures["descriptors"]["before"]
 
 
+def test_both_ask_for_frames_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = made_bundle(tmp_path / "bundle", frames=True)
+    hostile.main(["--bundle", str(bundle), "--uploads", "26", "--frames"])
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["faults"] == figures["wrong_answers"] == 0 and figures["still_answers"] and figures["frames"]
+    assert figures["answers_known_before"] == 2 + 2 * len(SHAPES)
+    load.main(["--bundle", str(bundle), "--seconds", "2", "--capacity-seconds", "1", "--frames"])
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["faults"] == figures["wrong_answers"] == 0 and figures["still_answers"] and figures["recordings"] == 2 * len(SHAPES)
+
+
+@pytest.mark.parametrize("benchmark", [hostile, load])
+def test_frames_of_a_model_without_them_are_refused(benchmark: object, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        benchmark.main(["--bundle", str(bundle), "--frames"])  # type: ignore[attr-defined]
+    assert "tells whole recordings only" in capsys.readouterr().err
+
+
 def test_hostile_uploads_of_real_recordings(bundle: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hostile.main(["--bundle", str(bundle), "--uploads", "26", "--recordings", str(shared_data)])
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -48,6 +66,9 @@ def test_a_wrong_answer_would_be_noticed(bundle: Path) -> None:
     assert known.difference(right) == 0
     assert KnownAnswer(known.content, known.probabilities + np.array([0, 2e-5, 0])).difference(right) == pytest.approx(2e-5)
     assert known.difference({"labels": []}) == float("inf")
+    rows = KnownAnswer(known.content, np.array([[0.1, 0.2]]), "/v1/frames")
+    assert rows.difference({"labels": [{"probabilities": [0.1, 0.3]}]}) == pytest.approx(0.1)
+    assert rows.difference({"labels": [{"probabilities": [0.1]}]}) == float("inf")
 
 
 @pytest.mark.parametrize("benchmark", [hostile, load])
