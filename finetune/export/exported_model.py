@@ -8,11 +8,10 @@ import math
 from typing import Final
 
 import torch
-import torchaudio
 from torch import Tensor, nn
 
 from common.audio.quality import NOT_FINITE, any_true, quality_flags
-from common.audio.resample import KAISER_BETA, LOWPASS_FILTER_WIDTH, MAX_KERNEL_NUMBERS, ROLLOFF, Resampler
+from common.audio.resample import LOWPASS_FILTER_WIDTH, MAX_KERNEL_NUMBERS, Resampler, filtered, polyphase_filter
 from common.windows import covering_windows, cut_windows, pool_windows
 
 # Hz, of the recorders and datasets in the field. A rate's filter takes as long to compute as ten seconds of audio to filter, so the file
@@ -87,8 +86,6 @@ class ExportedModel(nn.Module):
         self.aggregate = aggregate
         self.windows_at_once = windows_at_once
         self.filter_width = LOWPASS_FILTER_WIDTH
-        self.rolloff = ROLLOFF
-        self.beta = KAISER_BETA
         self.max_kernel_numbers = MAX_KERNEL_NUMBERS
         self.ready_rates = [rate for rate in COMMON_RATES if rate != sample_rate]
         self.resamplers = nn.ModuleList(Resampler(rate, sample_rate) for rate in self.ready_rates)
@@ -182,9 +179,7 @@ class ExportedModel(nn.Module):
         source, target = sample_rate // divisor, self.sample_rate // divisor
         if target * (2 * self.filter_width * source // min(source, target) + source) > self.max_kernel_numbers:
             raise ValueError(f"cannot resample from {sample_rate} to {self.sample_rate} Hz: no usable common divisor; convert it first")
-        return torchaudio.functional.resample(
-            waveform, sample_rate, self.sample_rate, self.filter_width, self.rolloff, "sinc_interp_kaiser", self.beta
-        )
+        return filtered(waveform, polyphase_filter(source, target).to(waveform.device), source, target)
 
     def pooled(self, waveform: Tensor, lengths: Tensor, metadata: Tensor) -> Tensor:
         clip, start = covering_windows(lengths, self.window, self.hop, waveform.shape[1])
