@@ -1,7 +1,7 @@
 """Band-limited resampling in numpy, for models that take one rate only: the same filter as inside ``model.pt``.
 
-A sinc in a Kaiser window, evaluated at the phases of the two rates' ratio (Smith, "Digital Audio Resampling"), with the constants and in the
-precision of the TorchScript file; so both files of a bundle hear the same waveform.
+A sinc in a Kaiser window, evaluated at the phases of the two rates' ratio (Smith, "Digital Audio Resampling"), with the constants and in
+the precision of the TorchScript file; so both files of a bundle hear the same waveform.
 """
 
 from functools import lru_cache
