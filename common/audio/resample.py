@@ -21,8 +21,8 @@ from common.errors import UserError
 LOWPASS_FILTER_WIDTH = 64
 ROLLOFF = 0.9475937167399596
 KAISER_BETA = 14.769656459379492
-# The polyphase kernel of two rates with no common divisor grows with their product: 44101 to 16000 Hz would take 3 GB.
-MAX_KERNEL_NUMBERS = 2**25
+# The polyphase kernel of two rates with no common divisor grows with their product: 44101 to 16000 Hz would take 6 GB.
+MAX_KERNEL_NUMBERS = 2**24
 # Samples by which a filter moves on, of the input or of the output, whichever has more: below it most of the time goes into moving
 # samples about, above it into zeros.
 STEP_SAMPLES = 192
