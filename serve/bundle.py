@@ -90,7 +90,7 @@ def read_bundle(folder: Path, backend: str, sign_key: Path | None = None) -> Bun
         description=description,
         version=hashlib.sha256(text).hexdigest()[:12],
         model=checked(name),
-        quality=None if quality is None or backend == "torch" else checked(quality),
+        quality=None if quality is None or backend == "torch" else checked(str(quality)),
         card=checked(CARD).decode() if CARD in description["files"] else "",
         golden=golden,
         clips=clips,

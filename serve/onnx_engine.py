@@ -12,7 +12,7 @@ from serve.resample import resample
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
-# Under it a recording has the flag "too_short"; for bundles without a file that says so.
+# Under it a recording has the flag "too_short"; used only for bundles without quality.onnx.
 MIN_DURATION_S = 0.1
 TOO_SHORT = "too_short"
 
@@ -40,7 +40,7 @@ class OnnxEngine:
         except Exception as error:
             version = onnxruntime.__version__
             raise StartError(
-                f"The bundle's model.onnx does not open with onnxruntime {version}: see model.json's 'tested_with'."
+                f"The bundle's model.onnx or quality.onnx does not open with onnxruntime {version}: see model.json's 'tested_with'."
             ) from error
 
     def answer(

@@ -14,7 +14,7 @@ from serve.errors import Refusal
 LOWPASS_FILTER_WIDTH = 64
 ROLLOFF = 0.9475937167399596
 KAISER_BETA = 14.769656459379492
-# The filter of two rates with no common divisor grows with their product: 44101 to 16000 Hz would take 6 GB.
+# The filter of two rates with no common divisor grows with their product: 44101 to 16000 Hz would take 20 GB.
 MAX_KERNEL_NUMBERS = 2**24
 # Samples by which the filter moves on, of the input or of the output, whichever has more.
 STEP_SAMPLES = 192

@@ -81,7 +81,7 @@ def quality_flags(waveform: Tensor, lengths: Tensor, sample_rate: int) -> Tensor
 def any_true(mask: Tensor) -> bool:
     """Whether ``mask`` holds a True, by which work is left out where there is nothing to do.
 
-    A graph that is being exported has no branches: it gets the answer True, and does all the work.
+    This makes no branch in a graph that is being exported: it gets the answer True, and does all the work.
     """
     return _exporting() or bool(mask.any())
 

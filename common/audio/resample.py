@@ -3,8 +3,8 @@
 A sinc in a long Kaiser window, evaluated at the phases of the two rates' ratio (Smith, "Digital Audio Resampling"); the settings keep
 aliases at -145 dB, as good as soxr's HQ. It is `torchaudio.functional.resample` with "sinc_interp_kaiser" and these constants, but for two
 things. torchaudio rounds the phases to float32, which leaves images of the sound above its Nyquist frequency, at -104 dB from 11.025 to 32
-kHz, and a network that hears the logarithm of the power hears them; here phases are in float64, and it is -148 dB. And it is up to ten
-times as slow where the rates are as small numbers, see `polyphase_filter`.
+kHz, and a network that hears the logarithm of the power hears them; here phases are in float64, and it is -148 dB. And torchaudio's is up
+to ten times as slow where the ratio is one of small numbers, see `polyphase_filter`.
 
 Written in TorchScript's subset of Python, since the exported file contains these functions; that reads no global numbers, only defaults.
 """
@@ -21,7 +21,8 @@ from common.errors import UserError
 LOWPASS_FILTER_WIDTH = 64
 ROLLOFF = 0.9475937167399596
 KAISER_BETA = 14.769656459379492
-# The polyphase kernel of two rates with no common divisor grows with their product: 44101 to 16000 Hz would take 6 GB.
+# The polyphase kernel of two rates with no common divisor grows with their product: 44101 to 16000 Hz have 7e8 numbers, and some 30 bytes
+# are taken for each while it is made.
 MAX_KERNEL_NUMBERS = 2**24
 # Samples by which a filter moves on, of the input or of the output, whichever has more: below it most of the time goes into moving
 # samples about, above it into zeros.
@@ -59,7 +60,8 @@ def polyphase_filter(
     beta: float = KAISER_BETA,
     step_samples: int = STEP_SAMPLES,
 ) -> Tensor:
-    """The filter between rates that are as ``source`` to ``target``, which have no common divisor: float32 [P target, 1, 2 W + P source].
+    """The filter between rates that are as ``source`` to ``target``, which have no common divisor: float32 [P target, 1, 2 W + P source],
+    with W samples on either side of P periods.
 
     A kernel of 2 W + ``source`` taps per phase, of which there are ``target``, is all that it takes: from 48 to 4 kHz a single one of 1634
     taps, at a stride of 12 samples, and moving samples about takes most of the time. So they are there P times, each a period later, and a
@@ -107,7 +109,7 @@ def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
     """
     if from_hz == to_hz:
         return waveform
-    if from_hz <= 0 or kernel_numbers(from_hz, to_hz) > MAX_KERNEL_NUMBERS:
+    if min(from_hz, to_hz) <= 0 or kernel_numbers(from_hz, to_hz) > MAX_KERNEL_NUMBERS:
         raise UserError(f"Cannot resample from {from_hz} to {to_hz} Hz: no usable common divisor; convert the file to a common rate first.")
     return _resampler_on(from_hz, to_hz, waveform.device)(waveform)
 
@@ -118,7 +120,7 @@ def _resampler_on(from_hz: int, to_hz: int, device: torch.device) -> Resampler:
 
 
 def kernel_numbers(from_hz: int, to_hz: int) -> int:
-    """How many numbers the polyphase filter between two rates holds."""
+    """How many numbers one period's kernel between two rates holds."""
     divisor = math.gcd(from_hz, to_hz)
     source, target = from_hz // divisor, to_hz // divisor
     width = LOWPASS_FILTER_WIDTH * source / (min(source, target) * ROLLOFF)

@@ -10,7 +10,7 @@ from common.audio.resample import KAISER_BETA, LOWPASS_FILTER_WIDTH, ROLLOFF, re
 from common.errors import UserError
 
 # Everything that decides which samples come out of a file, besides the sample rate. Raise the number when `decode` changes.
-SETTINGS = f"store 1, mono by mean, kaiser {LOWPASS_FILTER_WIDTH} {ROLLOFF} {KAISER_BETA}, int16"
+SETTINGS = f"store 2, mono by mean, kaiser {LOWPASS_FILTER_WIDTH} {ROLLOFF} {KAISER_BETA}, int16"
 
 LARGEST = 32767
 PCM_16_SCALE = 2.0**-15

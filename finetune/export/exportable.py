@@ -1,4 +1,5 @@
-"""The exported model at its own rate only, as a graph without a loop or a branch on values: what ``torch.export`` can record.
+"""The exported model at its own rate only, as a graph without a loop: what ``torch.export`` can record. One branch on values is in
+`quality_flags`.
 
 It calls the functions of `ExportedModel`; only the windows are taken all at once.
 """

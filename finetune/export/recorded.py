@@ -19,7 +19,7 @@ def record(module: nn.Module, example: Mapping[str, Tensor], sizes: Mapping[str,
     Args:
         module: in evaluation mode, without a branch on values but those of `torch.cond`.
         example: name of each input -> what it is traced with.
-        sizes: name of each input -> dimension -> its `torch.export.Dim`; what is not named stays as in the example.
+        sizes: name of each input -> dimension -> its `torch.export.Dim`; a dimension that is not named stays as in the example.
     """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -56,13 +56,19 @@ def save_onnx(path: Path, program: torch.export.ExportedProgram, outputs: list[s
     return written.model.opset_imports[""]
 
 
+def _added(part: torch.fx.GraphModule, left: Any, right: Any) -> torch.fx.Node:
+    """The sum of two sizes, each a node or a number."""
+    total = part.graph.call_function(operator.add, (left, right))
+    total.meta["val"] = operator.add(*(term.meta["val"] if isinstance(term, torch.fx.Node) else term for term in (left, right)))
+    return total
+
+
 def _plain_sums(part: torch.fx.GraphModule) -> None:
     """Write sums of sizes as additions: torch 2.11 makes the former within a `torch.cond`, and cannot save them."""
     for node in list(part.graph.nodes):
         if node.target is torch.sym_sum:
             with part.graph.inserting_before(node):
-                total = reduce(lambda left, right: part.graph.call_function(operator.add, (left, right)), node.args[0])
-            total.meta.update(node.meta)
+                total = reduce(lambda left, right: _added(part, left, right), node.args[0])
             node.replace_all_uses_with(total)
             part.graph.erase_node(node)
     part.recompile()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
-from finetune.bundle.contents import ONNX, PT2
+from finetune.bundle.contents import ONNX, PT2, QUALITY
 from finetune.export import recorded
 from finetune.export.exportable import ExportableModel
 from finetune.export.exported_ensemble import ExportedEnsemble
@@ -71,13 +71,22 @@ def write_twins(
     else:
         onnx = written(ONNX, lambda path: _save_onnx(path, program, eager), _open_onnx)
         if "file" in onnx:
-            onnx["quality"] = write_quality(folder)
+            onnx |= _quality(folder)
     return {"onnx": onnx, "pt2": written(PT2, lambda path: _save_pt2(path, program), _open_pt2)}
 
 
 def save_onnx(path: Path, eager: ExportedModel | ExportedEnsemble, stream: Metadata | None) -> dict[str, Any]:
     """Write a model as ``model.onnx`` is written, unchecked; see `write_twins`."""
     return _save_onnx(path, _record(ExportableModel(eager).eval(), stream), eager)
+
+
+def _quality(folder: Path) -> dict[str, Any]:
+    """Write ``quality.onnx``; who has none judges by ``model.onnx``, so one that cannot be written leaves the bundle as it is."""
+    try:
+        return {"quality": write_quality(folder)}
+    except Exception as error:
+        (folder / QUALITY).unlink(missing_ok=True)
+        return {"quality_reason": _sentence(error)}
 
 
 def _record(model: ExportableModel, stream: Metadata | None) -> torch.export.ExportedProgram:
@@ -145,7 +154,7 @@ def _largest_difference(
 
 
 def _examples(sample_rate: int, window: int, stream: Metadata | None) -> Iterator[list[Tensor]]:
-    """Batches of one row and of several, shorter and longer than a window, with silence and what is not finite."""
+    """Batches of one row and of several, shorter and longer than a window, with silence, clipping and what is not finite."""
     generator = torch.Generator().manual_seed(1)
     shortest = round(0.1 * sample_rate)
     for lengths in ([shortest], [window], [7 * window // 2, window // 2, shortest, 1], [2 * window, 5 * window // 3, window + 1]):
@@ -153,6 +162,8 @@ def _examples(sample_rate: int, window: int, stream: Metadata | None) -> Iterato
         if len(lengths) == 3:
             waveform[0] = 0.0
             waveform[1, window // 3] = torch.nan
+            # Whether tops are cut flat is told by a branch of its own.
+            waveform[2] = (2 * torch.sin(2 * torch.pi * 200 / sample_rate * torch.arange(waveform.shape[1]))).clamp(-1, 1)
         known = [] if stream is None else [stream.example(len(lengths), generator)]
         yield [waveform, torch.tensor(lengths), *known]
 

@@ -53,7 +53,7 @@ def test_tables_of_files_name_what_is_in_them(work: Path) -> None:
     assert names(audit) == written.keys() and names(finding) == written["findings"][0].keys()
     (store,) = (work / "audit" / "store").iterdir()
     kept = {re.sub(r"-[0-9a-f]{16}\.", "-<hash>.", path.name) for path in store.iterdir()}
-    assert store.name == "4000hz-198ed01b" and kept == {"audio.i16", "index.parquet", "build.lock", "duplicates-<hash>.json"}
+    assert store.name == "4000hz-051811bc" and kept == {"audio.i16", "index.parquet", "build.lock", "duplicates-<hash>.json"}
     (found,) = store.glob("duplicates-*.json")
     assert names(tables(page, "Waveform store")[1]) == read_json(found).keys()
     assert names(tables(page, "Waveform store")[0]) == set(pd.read_parquet(store / "index.parquet").columns)
