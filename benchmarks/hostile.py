@@ -80,7 +80,7 @@ def judged(response: httpx.Response) -> tuple[str, str | None]:
     if response.status_code == 200:
         (result,) = body["results"]
         # One of a label, or one of each frame.
-        answered = [label.get("probabilities", [label.get("probability")]) for label in result["labels"]]
+        answered = [label["probabilities"] if "probabilities" in label else [label["probability"]] for label in result["labels"]]
         probabilities = [probability for of_label in answered for probability in of_label]
         # NaN is in no range.
         fine = probabilities and all(0 <= probability <= 1 for probability in probabilities)
@@ -96,7 +96,7 @@ def attack(bundle: Path, uploads: int, recordings: Path | None, clients: int, ba
     if uploads < 1 or clients < 1:
         raise UserError(f"--uploads is {uploads} and --clients {clients}: expected at least 1 of each.")
     real = _read(recordings) if recordings else []
-    known, tally, kinds = known_answers(bundle, frames), Tally(), list(KINDS)
+    known, tally, kinds = known_answers(bundle, backend, frames), Tally(), list(KINDS)
 
     def send(client: httpx.Client, number: int) -> None:
         if number % KNOWN_EVERY == 0:

@@ -62,23 +62,24 @@ class KnownAnswer:
         return float(np.abs(answered - self.probabilities).max())
 
 
-def known_answers(bundle: Path, frames: bool = False) -> list[KnownAnswer]:
+def known_answers(bundle: Path, backend: str = "torch", frames: bool = False) -> list[KnownAnswer]:
     """Made recordings of several lengths, rates and formats with their answers.
 
     Args:
         bundle: folder that ``finetune export`` wrote.
+        backend: of the service that is to be asked.
         frames: each of them also with its events frame by frame, in turns.
 
     Raises:
-        UserError: it has no model.pt, or one that tells no frames where these are wanted.
+        UserError: it has no model.pt, or frames are wanted and the model or the backend tells none.
     """
+    if frames and backend != "torch":
+        raise UserError(f"--backend {backend} cannot be asked for frames: leave --frames out, or take --backend torch.")
     file = bundle / "model.pt"
     if not file.is_file():
         raise UserError(f"{file} does not exist: --bundle expects a folder that 'python -m finetune export' wrote.")
-    module, description = (
-        torch.jit.load(str(file), map_location="cpu").eval(),
-        json.loads((bundle / "model.json").read_text(encoding="utf-8")),
-    )
+    module = torch.jit.load(str(file), map_location="cpu").eval()
+    description = json.loads((bundle / "model.json").read_text(encoding="utf-8"))
     # What decides does not matter here.
     model = ModelFile(module, description, MultiLabel())
     if frames and not has_frames(model):

@@ -130,7 +130,7 @@ def load(bundle: Path, seconds: float, capacity_seconds: float, backend: str, fr
     """Measure the capacity, then send twice as much for ``seconds``."""
     if seconds <= 0 or capacity_seconds <= 0:
         raise UserError(f"--seconds is {seconds:g} and --capacity-seconds {capacity_seconds:g}: expected more than 0 of each.")
-    known = known_answers(bundle, frames)
+    known = known_answers(bundle, backend, frames)
     with (
         tempfile.TemporaryDirectory(prefix="auscult-load-") as folder,
         two_versions(Path(folder), bundle) as link,

@@ -14,7 +14,7 @@ from serve.errors import Refusal
 LOWPASS_FILTER_WIDTH = 64
 ROLLOFF = 0.9475937167399596
 KAISER_BETA = 14.769656459379492
-# The filter of two rates with no common divisor grows with their product: 44101 to 16000 Hz would take 20 GB.
+# The filter of two rates with no common divisor grows with their product: 44101 to 16000 Hz have 7e8 numbers.
 MAX_KERNEL_NUMBERS = 2**24
 # Samples by which the filter moves on, of the input or of the output, whichever has more.
 STEP_SAMPLES = 192
@@ -32,7 +32,7 @@ def resample(waveform: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
         return waveform
     divisor = gcd(from_hz, to_hz)
     source, target = from_hz // divisor, to_hz // divisor
-    if target * (2 * LOWPASS_FILTER_WIDTH * source // min(source, target) + source) > MAX_KERNEL_NUMBERS:
+    if target * (2 * _width(source, target) + source) > MAX_KERNEL_NUMBERS:
         raise Refusal("unsupported_rate", f"{from_hz} Hz has no usable common divisor with the model's {to_hz} Hz.")
     kernel, width, step = _kernel(source, target)
     length = waveform.shape[1]
@@ -52,8 +52,7 @@ def _kernel(source: int, target: int) -> tuple[np.ndarray, int, int]:
     A column per phase, ``target`` of them, for each period of ``source`` samples that is in a step: of small rates several, since products
     of matrices of a few columns are slow.
     """
-    base = min(source, target) * ROLLOFF
-    width = ceil(LOWPASS_FILTER_WIDTH * source / base)
+    base, width = min(source, target) * ROLLOFF, _width(source, target)
     index = np.arange(-width, width + source, dtype=np.float64) / source
     phase = np.arange(0, -target, -1, dtype=np.float64) / target
     t = ((index[:, np.newaxis] + phase) * base).clip(-LOWPASS_FILTER_WIDTH, LOWPASS_FILTER_WIDTH)
@@ -65,3 +64,8 @@ def _kernel(source: int, target: int) -> tuple[np.ndarray, int, int]:
     for period in range(periods):
         kernel[period * source : period * source + len(phases), period] = phases
     return kernel.reshape(len(kernel), -1), width, step
+
+
+def _width(source: int, target: int) -> int:
+    """Samples on either side of a period that its filter reaches."""
+    return ceil(LOWPASS_FILTER_WIDTH * source / (min(source, target) * ROLLOFF))

@@ -74,8 +74,8 @@ def quality_flags(waveform: Tensor, lengths: Tensor, sample_rate: int) -> Tensor
     finite = _finite(waveform, lengths, high, low)
     judged = finite & (lengths > 0)
     flat, at_zero = _flat(high, low)
-    clipped = _clipped_where_likely(waveform, lengths, high, low)
-    return _bits(judged & flat & at_zero, judged & clipped & ~flat, _too_short(lengths, sample_rate), ~finite, judged & flat & ~at_zero)
+    clipped = _clipped_where_likely(waveform, lengths, high, low, judged & ~flat)
+    return _bits(judged & flat & at_zero, clipped, _too_short(lengths, sample_rate), ~finite, judged & flat & ~at_zero)
 
 
 def any_true(mask: Tensor) -> bool:
@@ -106,15 +106,16 @@ def _finite(waveform: Tensor, lengths: Tensor, high: Tensor, low: Tensor) -> Ten
     return (torch.isfinite(high) & torch.isfinite(low)) | (lengths == 0)
 
 
-def _clipped_where_likely(waveform: Tensor, lengths: Tensor, high: Tensor, low: Tensor) -> Tensor:
-    """As `_clipped`, which is left out where no example can be: it takes longer than all else, and nearly no recording has a run."""
+def _clipped_where_likely(waveform: Tensor, lengths: Tensor, high: Tensor, low: Tensor, possible: Tensor) -> Tensor:
+    """As `_clipped`, of the ``possible`` examples, bool [B]; left out where none has a run: it takes longer than all else, and few do."""
     extreme = (waveform == high.unsqueeze(1)) | (waveform == low.unsqueeze(1))
+    likely = _often(extreme) & possible
     # Two conditions, since TorchScript compiles the whole of one.
     if not torch.jit.is_scripting():  # noqa: SIM102
         if torch.compiler.is_exporting():
-            return torch.cond(_often(extreme).any(), _clipped, _none_clipped, (waveform, lengths, high, low))
-    if any_true(_often(extreme)) and any_true(_run_starts(extreme)):
-        return _clipped(waveform, lengths, high, low)
+            return possible & torch.cond(likely.any(), _clipped, _none_clipped, (waveform, lengths, high, low))
+    if any_true(likely) and any_true(_run_starts(extreme)):
+        return possible & _clipped(waveform, lengths, high, low)
     return _none_clipped(waveform, lengths, high, low)
 
 

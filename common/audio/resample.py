@@ -123,8 +123,7 @@ def kernel_numbers(from_hz: int, to_hz: int) -> int:
     """How many numbers one period's kernel between two rates holds."""
     divisor = math.gcd(from_hz, to_hz)
     source, target = from_hz // divisor, to_hz // divisor
-    width = LOWPASS_FILTER_WIDTH * source / (min(source, target) * ROLLOFF)
-    return int(target * (2 * width + source))
+    return target * (2 * _width(source, target) + source)
 
 
 def resampled_length(length: int, from_hz: int, to_hz: int) -> int:

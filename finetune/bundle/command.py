@@ -14,8 +14,8 @@ from finetune.bundle.signature import check_signature, read_key
 def verify(bundle: Path, key: Path | None = None) -> dict[str, Any]:
     """Check a bundle on this machine: its signature where a key is given, every file's hash, then every golden clip.
 
-    A file is opened only after all hashes fit. The golden clips are asked of model.pt with torch and of model.onnx where onnxruntime is
-    installed; model.pt2 is only compared with its hash, since opening one may run pickled code.
+    A file is opened only after all hashes fit. The golden clips are asked of model.pt with torch, and of model.onnx and quality.onnx
+    where onnxruntime is installed; model.pt2 is only compared with its hash, since opening one may run pickled code.
 
     Args:
         bundle: folder that 'python -m finetune export' wrote.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from common.audio.quality import NOT_FINITE, any_true, quality_flags
-from common.audio.resample import LOWPASS_FILTER_WIDTH, MAX_KERNEL_NUMBERS, Resampler, filtered, polyphase_filter
+from common.audio.resample import MAX_KERNEL_NUMBERS, Resampler, filtered, kernel_numbers, polyphase_filter
 from common.windows import covering_windows, cut_windows, pool_windows
 
 # Hz, of the recorders and datasets in the field. A rate's filter takes as long to compute as ten seconds of audio to filter, so the file
@@ -85,7 +85,6 @@ class ExportedModel(nn.Module):
         self.short_clips = short_clips
         self.aggregate = aggregate
         self.windows_at_once = windows_at_once
-        self.filter_width = LOWPASS_FILTER_WIDTH
         self.max_kernel_numbers = MAX_KERNEL_NUMBERS
         self.ready_rates = [rate for rate in COMMON_RATES if rate != sample_rate]
         self.resamplers = nn.ModuleList(Resampler(rate, sample_rate) for rate in self.ready_rates)
@@ -177,7 +176,7 @@ class ExportedModel(nn.Module):
             raise ValueError(f"sample_rate is {sample_rate}, expected a positive number of Hz")
         divisor = math.gcd(sample_rate, self.sample_rate)
         source, target = sample_rate // divisor, self.sample_rate // divisor
-        if target * (2 * self.filter_width * source // min(source, target) + source) > self.max_kernel_numbers:
+        if kernel_numbers(sample_rate, self.sample_rate) > self.max_kernel_numbers:
             raise ValueError(f"cannot resample from {sample_rate} to {self.sample_rate} Hz: no usable common divisor; convert it first")
         return filtered(waveform, polyphase_filter(source, target).to(waveform.device), source, target)
 

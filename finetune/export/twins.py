@@ -163,7 +163,7 @@ def _examples(sample_rate: int, window: int, stream: Metadata | None) -> Iterato
             waveform[0] = 0.0
             waveform[1, window // 3] = torch.nan
             # Whether tops are cut flat is told by a branch of its own.
-            waveform[2] = (2 * torch.sin(2 * torch.pi * 200 / sample_rate * torch.arange(waveform.shape[1]))).clamp(-1, 1)
+            waveform[2] = (2 * torch.sin(2 * torch.pi * 191 / sample_rate * torch.arange(waveform.shape[1]))).clamp(-1, 1)
         known = [] if stream is None else [stream.example(len(lengths), generator)]
         yield [waveform, torch.tensor(lengths), *known]
 

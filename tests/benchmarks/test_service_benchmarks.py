@@ -42,6 +42,9 @@ def test_frames_of_a_model_without_them_are_refused(benchmark: object, bundle: P
     with pytest.raises(SystemExit):
         benchmark.main(["--bundle", str(bundle), "--frames"])  # type: ignore[attr-defined]
     assert "tells whole recordings only" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        benchmark.main(["--bundle", str(bundle), "--frames", "--backend", "onnx"])  # type: ignore[attr-defined]
+    assert "--backend onnx cannot be asked for frames" in capsys.readouterr().err
 
 
 def test_hostile_uploads_of_real_recordings(bundle: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,8 +45,15 @@ KINDS = st.sampled_from(["noise", "silence", "constant", "clipped", "one side", 
 def test_it_says_what_the_function_says(judge: onnxruntime.InferenceSession, kinds: list[str], samples: int, rate: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     waveform = np.stack([made(kind, samples, generator) for kind in kinds])
-    lengths = generator.integers(0, samples + 1, len(kinds))
+    lengths = generator.integers(-1, samples + 2, len(kinds))
     # At least one is whole, as in a batch.
     lengths[0] = samples
     (flags,) = judge.run(["flags"], {"waveform": waveform, "lengths": lengths, "sample_rate": np.array([rate])})
     assert flags.tolist() == quality_flags(torch.from_numpy(waveform), torch.from_numpy(lengths), rate).tolist()
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (2, 0), (0, 0)])
+def test_nothing_at_all_is_judged_too(judge: onnxruntime.InferenceSession, shape: tuple[int, int]) -> None:
+    waveform, lengths = np.zeros(shape, np.float32), np.full(shape[0], shape[1])
+    (flags,) = judge.run(["flags"], {"waveform": waveform, "lengths": lengths, "sample_rate": np.array([4000])})
+    assert flags.tolist() == quality_flags(torch.from_numpy(waveform), torch.from_numpy(lengths), 4000).tolist()

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from common.audio.resample import kernel_numbers
 from common.audio.resample import resample as reference
+from common.errors import UserError
 from finetune.export.quality_file import write_quality
 from serve.engine import load_model
 from serve.errors import Refusal, StartError
@@ -47,6 +50,19 @@ def test_rates_without_a_common_divisor_are_refused() -> None:
     with pytest.raises(Refusal) as refused:
         resample(np.zeros((1, 10), np.float32), 44101, 16000)
     assert refused.value.reason == "unsupported_rate"
+
+
+@pytest.mark.parametrize("from_hz", [44101, 32003, 24008, 22255, 22253, 16001, 12345, 11127])
+def test_the_rates_that_are_refused_are_those_of_the_model_s_file(from_hz: int) -> None:
+    def refused(call: Callable[[], object], error: type[Exception]) -> bool:
+        try:
+            call()
+        except error:
+            return True
+        return False
+
+    ours = refused(lambda: resample(np.zeros((1, 10), np.float32), from_hz, 4000), Refusal)
+    assert ours == refused(lambda: reference(torch.zeros(1, 10), from_hz, 4000), UserError) == (kernel_numbers(from_hz, 4000) > 2**24)
 
 
 def mean_heard(waveform: np.ndarray) -> np.ndarray:
