@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.audio.quality import NOT_FINITE, SILENT
+from common.audio.quality import CLIPPED, NOT_FINITE, SILENT
 from finetune.__main__ import main
 from finetune.bundle.contents import TESTED_WITH
 from finetune.export.metadata import metadata
@@ -88,7 +88,7 @@ def test_golden_clips_are_pcm_of_several_rates_and_lengths(exported: tuple[Path,
             rates.add(file.getframerate())
     assert min(durations) < 1.0 < max(durations) and rates == {RATE, 8000, 44100}
     flagged = {clip["name"]: clip["flags"] for clip in golden["clips"] if clip["flags"]}
-    assert flagged == {"silence": SILENT, "nan": NOT_FINITE}
+    assert flagged == {"silence": SILENT, "clipped": CLIPPED, "nan": NOT_FINITE}
     # Answers that were all alike would find no change.
     assert np.ptp([clip["probabilities"] for clip in golden["clips"]], axis=0).max() > 0.05
 

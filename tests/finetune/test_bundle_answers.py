@@ -10,7 +10,7 @@ import pytest
 import torch
 from made_noise import noise
 
-from common.audio.quality import CLIPPED, CONSTANT, NOT_FINITE, SILENT, TOO_SHORT
+from common.audio.quality import CONSTANT, NOT_FINITE, SILENT, TOO_SHORT
 from finetune.__main__ import main
 
 RATE = 4000
@@ -38,9 +38,6 @@ def test_it_verifies_with_every_runtime(exported: tuple[Path, dict[str, Any]]) -
     assert found["signature"] == "valid" and found["files"] == len(json.loads((bundle / "model.json").read_text())["files"])
     assert (found["torch"]["clips"], found["onnx"]["clips"], found["onnx"]["at_other_rates"]) == (8, 6, 2)
     assert found["torch"]["largest_difference"] <= 1e-6 and found["onnx"]["largest_difference"] <= 1e-5
-    golden = json.loads((bundle / "golden/expected.json").read_text())["clips"]
-    flags = {clip["name"]: clip["flags"] for clip in golden}
-    assert (flags["window"], flags["silence"], flags["clipped"], flags["nan"]) == (0, SILENT, CLIPPED, NOT_FINITE)
     # The words of issue trackers and shells: without an option's name.
     assert main(["verify", str(bundle)])["signature"] == "not checked"
 
